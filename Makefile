@@ -1,0 +1,65 @@
+# Everything works from a bare clone: virtual environments are made where they are missing.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+N ?= 2000000
+
+.DEFAULT_GOAL := test
+.PHONY: demo test lint lane-shipped lane-uncompiled lane-checked lane-differential wheel bench clean
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.product: pyproject.toml | $(BIN)/python
+	$(PIP) install --editable .
+	@touch $@
+
+$(VENV)/.test: pyproject.toml | $(BIN)/python
+	$(PIP) install --editable '.[test]'
+	@touch $@ $(VENV)/.product
+
+# Labelled captures in, flow records out.
+demo: $(VENV)/.product
+	$(BIN)/flowgauge extract examples/captures -o flows.csv --label '{app}_{action}_*.pcap'
+	@echo; echo "flows.csv, its first columns:"; cut -d, -f5,8-12,41,42 flows.csv | head -8
+
+test: lint lane-shipped lane-uncompiled lane-checked lane-differential
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# As users run it.
+lane-shipped: $(VENV)/.test
+	$(BIN)/python -m pytest
+
+# The same code as plain Python; the only lane whose coverage means something.
+lane-uncompiled: $(VENV)/.test
+	NUMBA_DISABLE_JIT=1 $(BIN)/python -m coverage run -m pytest -m 'not slow and not corpus and not compiled'
+	$(BIN)/python -m coverage report
+
+# Every index of every kernel is checked.
+lane-checked: $(VENV)/.test
+	NUMBA_BOUNDSCHECK=1 $(BIN)/python -m pytest -m 'not compiled'
+
+# Many more generated conversations against the oracle.
+lane-differential: $(VENV)/.test
+	FLOWGAUGE_EXAMPLES=10 $(BIN)/python -m pytest tests/test_differential.py
+
+# The built wheel in an environment of its own, without the source tree on the path.
+wheel: | $(BIN)/python
+	rm -rf dist $(VENV)-wheel
+	$(PIP) install build
+	$(BIN)/python -m build --wheel --outdir dist . > /dev/null
+	$(PYTHON) -m venv $(VENV)-wheel
+	$(VENV)-wheel/bin/python -m pip --quiet --disable-pip-version-check install "$$(ls dist/*.whl)[test]"
+	$(VENV)-wheel/bin/python -m pytest -m 'not slow'
+
+bench: $(VENV)/.product
+	-$(PIP) install --editable '.[bench]'
+	$(BIN)/python benchmarks/bench.py --packets $(N)
+
+clean:
+	rm -rf $(VENV) $(VENV)-wheel dist flows.csv benchmarks/data .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

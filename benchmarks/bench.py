@@ -1,0 +1,310 @@
+"""How fast flowgauge is, on one core of this machine, next to the other meters installed here.
+
+``python benchmarks/bench.py`` (``make bench``) prints tables and writes benchmarks/results.json;
+README.md in this folder says what each number means.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from measure import Run, RunError, Spread, TimeLimitError, all_cores, environment, one_core, run, worker
+from peers import PEERS, Peer
+from report import print_results
+
+HERE = Path(__file__).resolve().parent
+FLOWGAUGE = [sys.executable, "-m", "flowgauge"]
+GENERATOR = (HERE / "generate.py", HERE / "trace_bytes.py")
+PACKAGES = ("flowgauge", "numba", "numpy", "pyarrow", "polars")
+LARGEST_PEER_TRACE = 2_000_000
+MOST_PEER_RUNS = 3
+OUTPUTS = ("parquet", "csv")
+OPEN_PACKETS_PER_FLOW = 5
+# Stages that do not handle packets.
+AFTER_KERNELS = ("finalize", "other")
+
+
+class Bench:
+    """One run of the benchmark: each section is a method that returns JSON-ready numbers."""
+
+    def __init__(self, args: argparse.Namespace, cores: set[int], cache: str) -> None:
+        self.runs: int = args.runs
+        self.limit_s: float = args.time_limit
+        self.cores = cores
+        self.variables = environment(cache)
+        self.packets: int = args.packets
+        self.start = Spread(0.0, 0.0, 0.0, 0)
+        self.taken: list[Run] = []
+
+    def _trace(self, kind: str, packets: int | None = None) -> Path:
+        """A capture of benchmarks/data, generated where it is missing or older than its generator."""
+        packets = self.packets if packets is None else packets
+        path = HERE / "data" / f"{kind}-{packets}.pcap"
+        if not path.exists() or path.stat().st_mtime < max(source.stat().st_mtime for source in GENERATOR):
+            say(f"generating {path.name}")
+            command = [sys.executable, str(HERE / "generate.py"), kind, "--packets", str(packets), "-o", str(path)]
+            run(command, 3600, self.variables)
+        return path
+
+    def _time(self, command: Callable[[Path], list[str]], runs: int) -> list[Run]:
+        """Time a command that writes into a fresh folder."""
+        taken = []
+        for _ in range(runs):
+            with tempfile.TemporaryDirectory() as folder:
+                taken.append(run(command(Path(folder)), self.limit_s, self.variables))
+        self.taken += taken
+        return taken
+
+    def _extract(self, trace: Path, output: str) -> Callable[[Path], list[str]]:
+        return lambda folder: [*FLOWGAUGE, "extract", str(trace), "-o", str(folder / f"flows.{output}"), "--quiet"]
+
+    def fixed_cost(self) -> dict[str, Any]:
+        """Process start: the first one ever, the next ones, and --help."""
+        one = self._extract(self._trace("one", 1), "parquet")
+        first = self._time(one, 1)[0]
+        runs = max(self.runs, 5)
+        self.start = spread(self._time(one, runs))
+        helped = self._time(lambda folder: [*FLOWGAUGE, "--help"], runs + 1)[1:]
+        return {
+            "extract_one_packet_s": asdict(self.start),
+            "help_s": asdict(spread(helped)),
+            "first_run_s": first.seconds,
+            "first_run_cpu_s": first.cpu_seconds,
+            "compile_s": first.seconds - self.start.median,
+        }
+
+    def rates(self) -> dict[str, Any]:
+        """Packets and bytes per second from file to kernels, Arrow, Parquet and CSV."""
+        answer: dict[str, Any] = {}
+        for name in ("mix", "small"):
+            trace = self._trace(name)
+            profile = worker("profile", str(trace), self.runs, self.variables)
+            stages = profile["runs"]
+            arrow = worker("arrow", str(trace), self.runs, self.variables)
+            seconds = {"kernels": [kernel_seconds(stage) for stage in stages], "arrow": arrow["seconds"]}
+            for output in OUTPUTS:
+                taken = self._time(self._extract(trace, output), self.runs)
+                seconds[output] = [one.seconds - self.start.median for one in taken]
+            answer[name] = {
+                "packets": self.packets,
+                "bytes": trace.stat().st_size,
+                "flows": profile["flows"],
+                "rows": arrow["rows"],
+                "rates": {key: self._rate(key, values, trace) for key, values in seconds.items()},
+                "stages": self._stages(stages),
+            }
+        return answer
+
+    def _rate(self, key: str, seconds: Iterable[float], trace: Path) -> dict[str, Any]:
+        """Rates are None where a process took no longer for the capture than process starts differ."""
+        time = Spread.of(list(seconds))
+        told = key not in OUTPUTS or time.median > self.start.largest - self.start.smallest
+        return {
+            "seconds": asdict(time),
+            "packets_per_s": self.packets / time.median if told else None,
+            "bytes_per_s": trace.stat().st_size / time.median if told else None,
+        }
+
+    def _stages(self, runs: list[dict[str, float]]) -> dict[str, Any]:
+        """Nanoseconds a packet and the share of the whole, stage by stage."""
+        spreads = {stage: Spread.of([one[stage] for one in runs]) for stage in runs[0]}
+        whole = sum(time.median for time in spreads.values())
+        return {
+            stage: {
+                "seconds": asdict(time),
+                "ns_per_packet": time.median / self.packets * 1e9,
+                "share": time.median / whole,
+            }
+            for stage, time in spreads.items()
+        }
+
+    def flows_out(self, rates: dict[str, Any]) -> dict[str, Any]:
+        """Flow records per second through finalize and each sink."""
+        written = worker("sinks", str(self._trace("mix")), self.runs, self.variables)
+        finalize = rates["mix"]["stages"].get("finalize", {"seconds": {"median": 0.0}})["seconds"]["median"]
+        rows = written["rows"]
+        sinks = {}
+        for name, seconds in written["seconds"].items():
+            time = Spread.of(seconds)
+            sinks[name] = {
+                "seconds": asdict(time),
+                "rows_per_s": rows / time.median,
+                "rows_per_s_with_finalize": rows / (time.median + finalize),
+                "bytes_per_row": written["bytes"][name] / rows,
+            }
+        return {"rows": rows, "columns": written["columns"], "finalize_s": finalize, "sinks": sinks}
+
+    def memory(self) -> dict[str, Any]:
+        """Peak memory of a process with every flow open, and of one packet."""
+        packets, flows = OPEN_PACKETS_PER_FLOW * self.packets, self.packets
+        trace = self._trace("open", packets)
+        full = self._time(self._extract(trace, "parquet"), 1)[0]
+        base = self._time(self._extract(self._trace("one", 1), "parquet"), 1)[0]
+        return {
+            "packets": packets,
+            "flows": flows,
+            "seconds": full.seconds,
+            "peak_bytes": full.peak_bytes,
+            "peak_bytes_one_packet": base.peak_bytes,
+            "peak_bytes_per_flow": (full.peak_bytes - base.peak_bytes) / flows,
+            **worker("slot", str(trace), 1, self.variables),
+        }
+
+    def core_share(self) -> float:
+        """Processor time over wall-clock time of the processes so far: below 1, something else was running."""
+        return sum(one.cpu_seconds for one in self.taken) / sum(one.seconds for one in self.taken)
+
+    def peers(self) -> dict[str, Any]:
+        """The other meters on the same mix, each less its own fixed cost."""
+        return {peer.name: self._peer(peer) for peer in PEERS}
+
+    def _peer(self, peer: Peer) -> dict[str, Any]:
+        version = peer.version()
+        if version is None:
+            return {"does": peer.does, "missing": "not installed"}
+        say(f"measuring {peer.name}")
+        with all_cores(self.cores if peer.every_core else os_affinity()):
+            try:
+                return {"does": peer.does, "version": version, **self._peer_rate(peer)}
+            except RunError as error:
+                return {"does": peer.does, "version": version, "missing": str(error)}
+
+    def _peer_rate(self, peer: Peer) -> dict[str, Any]:
+        """On the mix; on one of a tenth, then a hundredth of its packets where the time limit stops it."""
+        runs = min(self.runs, MOST_PEER_RUNS)
+        start = spread(self._time(lambda folder: peer.command(self._trace("one", 1), folder), runs))
+        packets = min(self.packets, LARGEST_PEER_TRACE)
+        while True:
+            trace = self._trace("mix", packets)
+            try:
+                taken = self._time(lambda folder: peer.command(trace, folder), runs)  # noqa: B023
+                break
+            except TimeLimitError:
+                if packets <= self.packets // 100:
+                    raise
+                packets //= 10
+        time = spread(taken)
+        return {
+            "packets": packets,
+            "seconds": asdict(time),
+            "start_s": start.median,
+            "packets_per_s": packets / (time.median - start.median) if time.median > start.largest else None,
+            "cores_used": sum(one.cpu_seconds for one in taken) / sum(one.seconds for one in taken),
+        }
+
+
+def spread(runs: list[Run]) -> Spread:
+    return Spread.of([one.seconds for one in runs])
+
+
+def kernel_seconds(stages: dict[str, float]) -> float:
+    """Frames, decode, assign and features: all that happens once a packet."""
+    return sum(seconds for stage, seconds in stages.items() if stage not in AFTER_KERNELS)
+
+
+def os_affinity() -> set[int]:
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+
+
+def ratios(rates: dict[str, Any], peers: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """How many times the packets per second of each peer, by what flowgauge makes of them."""
+    own = rates["mix"]["rates"]
+    return {
+        name: {key: rate["packets_per_s"] / peer["packets_per_s"] for key, rate in own.items() if rate["packets_per_s"]}
+        for name, peer in peers.items()
+        if peer.get("packets_per_s")
+    }
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def machine(cores: set[int]) -> dict[str, Any]:
+    """What the numbers were measured on."""
+    cpu = platform.processor() or platform.machine()
+    if os.path.exists("/proc/cpuinfo"):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        cpu = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), cpu)
+    return {
+        "cpu": cpu,
+        "cores": len(cores),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "packages": {name: package_version(name) for name in PACKAGES},
+    }
+
+
+def package_version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """All sections, in the order in which they are printed."""
+    results: dict[str, Any] = {"packets": args.packets, "runs": args.runs}
+    with one_core() as cores, tempfile.TemporaryDirectory() as cache:
+        results["machine"] = machine(cores)
+        bench = Bench(args, cores, cache)
+        if not args.peers_only:
+            say("measuring the first run and the start of a process")
+            results["fixed"] = bench.fixed_cost()
+            say("measuring rates and stages")
+            results["rates"] = bench.rates()
+            say("measuring sinks")
+            results["flows_out"] = bench.flows_out(results["rates"])
+            say("measuring memory")
+            results["memory"] = bench.memory()
+            results["core_share"] = bench.core_share()
+        if not args.no_peers:
+            results["peers"] = bench.peers()
+        if "rates" in results and "peers" in results:
+            results["ratios"] = ratios(results["rates"], results["peers"])
+    return results
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Measure flowgauge, and other meters where installed, on one core.")
+    parser.add_argument("--packets", type=int, default=2_000_000, help="packets of the mix (default: 2,000,000)")
+    parser.add_argument("--runs", type=int, default=5, help="runs of each measurement (default: 5)")
+    parser.add_argument("--time-limit", type=float, default=120.0, help="seconds for one process (default: 120)")
+    parser.add_argument("--quick", action="store_true", help="does it run at all: 50,000 packets, one run")
+    parser.add_argument("--output", type=Path, default=HERE / "results.json", help="default: benchmarks/results.json")
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--no-peers", action="store_true", help="flowgauge only")
+    group.add_argument("--peers-only", action="store_true", help="the other meters only")
+    args = parser.parse_args(arguments)
+    if args.quick:
+        args.packets, args.runs = 50_000, 1
+    if args.packets < 1000 or args.runs < 1:
+        parser.error("--packets is 1000 or more, --runs 1 or more")
+    return args
+
+
+def main() -> int:
+    args = parse()
+    try:
+        results = measure(args)
+    except RunError as error:
+        say(f"bench: {error}")
+        return 1
+    args.output.write_text(json.dumps(results, indent=2) + "\n")
+    print_results(results)
+    say(f"written to {args.output}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

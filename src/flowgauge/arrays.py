@@ -1,0 +1,70 @@
+"""Arrow string arrays of addresses, link-layer addresses and Community IDs, made by kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from flowgauge.kernels.addresses import MAC_BYTES, MAX_ADDRESS, put_addresses, put_macs
+from flowgauge.kernels.community import ID_BYTES, WORDS, Endpoints, put_ids
+from flowgauge.kernels.packet import NO_MAC
+
+
+def ip_array(version: ArrayLike, hi: ArrayLike, lo: ArrayLike) -> pa.Array:
+    """Text of IP addresses: dotted for version 4, RFC 5952 for version 6.
+
+    `hi` and `lo` are the halves of the address as host integers; an IPv4 address is in `lo`.
+    """
+    columns = (_column(version, np.uint8), _column(hi, np.uint64), _column(lo, np.uint64))
+    return _strings(len(columns[0]), MAX_ADDRESS, lambda offsets, data: put_addresses(*columns, offsets, data))
+
+
+def mac_array(mac: ArrayLike) -> pa.Array:
+    """Text aa:bb:cc:dd:ee:ff of 48-bit host integers; null where there is none (NO_MAC)."""
+    column = _column(mac, np.uint64)
+    valid = column != NO_MAC
+    return _strings(len(column), MAC_BYTES, lambda offsets, data: put_macs(column, offsets, data), valid)
+
+
+def community_id_array(
+    ip_version: ArrayLike,
+    src_hi: ArrayLike,
+    src_lo: ArrayLike,
+    dst_hi: ArrayLike,
+    dst_lo: ArrayLike,
+    protocol: ArrayLike,
+    src_port: ArrayLike,
+    dst_port: ArrayLike,
+) -> pa.Array:
+    """Community ID version 1 with seed 0, of the sender and receiver of each flow's first packet.
+
+    For ICMP and ICMPv6 `src_port` is the type and `dst_port` the code; for protocols other than
+    these, TCP, UDP and SCTP the ports do not count. Addresses as in :func:`ip_array`.
+    """
+    columns = (ip_version, src_hi, src_lo, dst_hi, dst_lo, protocol, src_port, dst_port)
+    dtypes = (np.uint8, np.uint64, np.uint64, np.uint64, np.uint64, np.uint8, np.uint16, np.uint16)
+    ends = Endpoints(*(_column(values, dtype) for values, dtype in zip(columns, dtypes, strict=True)))
+    words = np.zeros(WORDS, np.uint32)
+    return _strings(len(ends.version), ID_BYTES, lambda offsets, data: put_ids(ends, words, offsets, data))
+
+
+def _column(values: ArrayLike, dtype: DTypeLike) -> NDArray[Any]:
+    """The values as the one kind of array that a kernel is compiled for."""
+    return np.require(values, dtype, ("C", "W"))
+
+
+def _strings(
+    rows: int, width: int, fill: Callable[[NDArray[Any], NDArray[Any]], int], valid: NDArray[np.bool_] | None = None
+) -> pa.Array:
+    """An Arrow string array of `rows` texts of at most `width` bytes, which `fill` writes."""
+    offsets = np.zeros(rows + 1, np.int32)
+    data = np.empty(rows * width, np.uint8)
+    used = fill(offsets, data)
+    nulls = None
+    if valid is not None and not valid.all():
+        nulls = pa.py_buffer(np.packbits(valid, bitorder="little"))
+    return pa.Array.from_buffers(pa.string(), rows, [nulls, pa.py_buffer(offsets), pa.py_buffer(data[:used])])

@@ -1,0 +1,82 @@
+"""What a run did, as plain text: the counts (`summary`) and lines about files (`failures`, `notes`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from flowgauge.cli.text import aligned, counted, failure_lines, few, size, skipped_lines
+from flowgauge.kernels.packet import REASONS
+from flowgauge.stats import RunStats
+
+COUNTERS = {
+    "clock_jump": "record times that step by more than an hour and back; the clock stands for them",
+    "no_time": "records without a time; the clock stands for it",
+    "ip_length_lies": "IP lengths above what the wire held; clamped",
+    "orphan_fragments": "fragments whose first one was not seen; metered with ports 0",
+    "rst_ignored": "connections that went on after a reset",
+}
+_MANY_LABELS = 20
+
+
+def summary(stats: RunStats) -> str:
+    """Files, packets by reason, flows by ending, labels, time and rate, in aligned lines."""
+    blocks = [
+        aligned(_overview(stats)),
+        _block("packets by reason", stats.reasons, REASONS),
+        _block("oddities", stats.counters, COUNTERS),
+        _labels(stats),
+    ]
+    return "\n\n".join(block for block in blocks if block)
+
+
+def failures(stats: RunStats) -> list[str]:
+    """One line for each file that could not be read, or only up to where it breaks."""
+    damaged = failure_lines(stats.damaged.items())
+    return [*failure_lines(stats.failed.items()), *(f"{line}; the packets before were metered" for line in damaged)]
+
+
+def notes(stats: RunStats) -> Iterator[str]:
+    """What the user may like to know, though nothing went wrong."""
+    yield from skipped_lines(stats.skipped)
+    if stats.unlabelled:
+        files = counted(len(stats.unlabelled), "file")
+        yield f"{files} not matched by the label template, labels are empty: {few(stats.unlabelled)}"
+    if stats.limited:
+        yield "max_flows was reached: records of the least recently used flows ended early (end_reason=limit)"
+
+
+def _overview(stats: RunStats) -> Iterator[tuple[str, str]]:
+    others = (("failed", stats.failed), ("damaged", stats.damaged), ("skipped", stats.skipped))
+    files = [f"{stats.files:,} read", *(f"{len(listed):,} {word}" for word, listed in others if listed)]
+    yield "files", ", ".join(files)
+    yield "packets", f"{stats.packets:,}"
+    yield "bytes", f"{size(stats.packet_bytes)} on the wire, {size(stats.input_bytes)} read"
+    rows = "" if stats.rows == stats.flows else f", {counted(stats.rows, 'row')} written"
+    yield "flows", f"{stats.flows:,}{rows}"
+    ended = sorted(((count, name) for name, count in stats.ended.items() if count), reverse=True)
+    if ended:
+        yield "ended by", ", ".join(f"{name} {count:,}" for count, name in ended)
+    yield "time", _time(stats)
+
+
+def _time(stats: RunStats) -> str:
+    seconds = max(stats.seconds, 1e-3)
+    rate = f"{stats.packets / seconds:,.0f} packets/s, {size(stats.packet_bytes / seconds)}/s"
+    compiled = f"; kernels compiled in {stats.compile_seconds:.1f} s, once" if stats.compile_seconds else ""
+    stopped = "; interrupted" if stats.interrupted else ""
+    return f"{stats.seconds:.2f} s ({rate}){compiled}{stopped}"
+
+
+def _block(title: str, counts: dict[str, int], meanings: dict[str, str]) -> str:
+    """The counts above zero with their meanings, numbers right-aligned."""
+    shown = {name: f"{count:,}" for name, count in counts.items() if count}
+    width = max(map(len, shown.values()), default=0)
+    rows = [(name, count.rjust(width), meanings.get(name, "")) for name, count in shown.items()]
+    return f"{title}\n{aligned(rows, '  ')}" if rows else ""
+
+
+def _labels(stats: RunStats) -> str:
+    ranked = sorted(stats.labels.items(), key=lambda item: (-item[1], item[0]))
+    shown = _block("records by label (app/action)", dict(ranked[:_MANY_LABELS]), {})
+    rest = len(ranked) - _MANY_LABELS
+    return f"{shown}\n  and {rest:,} more labels" if rest > 0 else shown

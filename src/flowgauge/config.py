@@ -1,0 +1,145 @@
+"""MeterConfig: every option that changes what a flow is, validated once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from flowgauge.errors import ConfigError
+
+NANOSECONDS = 1_000_000_000
+DEFAULT_FEATURES = ("core", "size", "iat", "flags")
+DEFAULT_MAX_FLOWS = 4_194_304
+TIMEOUT_CLASSES = ("tcp", "udp", "icmp", "other")
+_MAX_SECONDS = 2**62 // NANOSECONDS // 2
+
+Timeout = float | None
+IdleTimeout = Timeout | str | Mapping[str, Timeout | str]
+
+
+@dataclass(frozen=True)
+class MeterConfig:
+    """How packets become flows (see docs/flow-semantics.md).
+
+    Timeouts are seconds, None is off; `idle_timeout` holds one for each of TIMEOUT_CLASSES.
+    """
+
+    features: tuple[str, ...] = DEFAULT_FEATURES
+    key: str = "5tuple"
+    vlan_in_key: bool = False
+    tunnels: str = "inner"
+    idle_timeout: tuple[Timeout, Timeout, Timeout, Timeout] = (120.0, 120.0, 120.0, 120.0)
+    active_timeout: Timeout = 1800.0
+    no_tcp_end: bool = False
+    first_is_client: bool = False
+    max_flows: int = DEFAULT_MAX_FLOWS
+
+    def results(self) -> dict[str, Any]:
+        """The options that change results, as JSON-ready values."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values["idle_timeout"] = dict(zip(TIMEOUT_CLASSES, self.idle_timeout, strict=True))
+        values["features"] = list(self.features)
+        return values
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "zeek": {"idle_timeout": "tcp=300,udp=60,icmp=60,other=60", "active_timeout": None},
+    "nfstream": {"no_tcp_end": True, "first_is_client": True, "vlan_in_key": True},
+    "cic": {"active_timeout": 120.0},
+    "classic": {"key": "hosts"},
+}
+"""Construction rules of other tools, by name; options given beside a preset win."""
+
+
+def make_config(*, preset: str | None = None, **options: Any) -> MeterConfig:
+    """A validated MeterConfig from a preset and the options given (None: not given).
+
+    Raises ConfigError naming the option, the value and what it takes.
+    """
+    values: dict[str, Any] = {}
+    if preset is not None:
+        values.update(PRESETS[_choice("preset", preset, tuple(PRESETS))])
+    values.update((name, value) for name, value in options.items() if value is not None)
+    known = {field.name for field in fields(MeterConfig)}
+    for name in values.keys() - known:
+        raise ConfigError(f"unknown option {name!r}; known: {', '.join(sorted(known))}")
+    return replace(MeterConfig(), **{k: _CHECKS[k](k, v) for k, v in values.items()})
+
+
+def _choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
+    if value not in choices:
+        raise ConfigError(f"{name} {value!r} is not one of {', '.join(choices)}")
+    return str(value)
+
+
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ConfigError(f"{name} is True or False, not {value!r}")
+    return value
+
+
+def _seconds(name: str, value: Any) -> Timeout:
+    if value is None or value == "off":
+        return None
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        seconds = math.nan
+    if not 0 < seconds <= _MAX_SECONDS:
+        raise ConfigError(f"{name} is seconds above 0 or 'off', not {value!r}")
+    return seconds
+
+
+def _idle_timeout(name: str, value: Any) -> tuple[Timeout, ...]:
+    if isinstance(value, str) and "=" in value:
+        value = dict(_pair(name, part) for part in value.split(","))
+    if isinstance(value, Mapping):
+        for key in value:
+            _choice(f"{name}'s protocol", key, TIMEOUT_CLASSES)
+        default = MeterConfig.idle_timeout[0]
+        return tuple(_seconds(name, value.get(key, default)) for key in TIMEOUT_CLASSES)
+    if isinstance(value, tuple) and len(value) == len(TIMEOUT_CLASSES):
+        return tuple(_seconds(name, seconds) for seconds in value)
+    return (_seconds(name, value),) * len(TIMEOUT_CLASSES)
+
+
+def _pair(name: str, part: str) -> tuple[str, str]:
+    key, separator, seconds = part.strip().partition("=")
+    if not separator:
+        raise ConfigError(f"{name} part {part!r} is not PROTOCOL=SECONDS")
+    return key, seconds
+
+
+def _features(name: str, value: Any) -> tuple[str, ...]:
+    from flowgauge.schema import GROUPS
+
+    chosen = value.split(",") if isinstance(value, str) else list(_iterable(name, value))
+    chosen = [_choice("feature group", str(group).strip(), GROUPS) for group in chosen]
+    return tuple(group for group in GROUPS if group in {"core", *chosen})
+
+
+def _iterable(name: str, value: Any) -> Iterable[Any]:
+    if not isinstance(value, Iterable):
+        raise ConfigError(f"{name} is a list of names or a comma-separated string, not {value!r}")
+    return value
+
+
+def _max_flows(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 2**30:
+        raise ConfigError(f"{name} is a whole number from 1 to {2**30}, not {value!r}")
+    return value
+
+
+_CHECKS = {
+    "features": _features,
+    "key": lambda name, value: _choice(name, value, ("5tuple", "hosts")),
+    "vlan_in_key": _flag,
+    "tunnels": lambda name, value: _choice(name, value, ("inner", "outer")),
+    "idle_timeout": _idle_timeout,
+    "active_timeout": _seconds,
+    "no_tcp_end": _flag,
+    "first_is_client": _flag,
+    "max_flows": _max_flows,
+}

@@ -1,0 +1,172 @@
+"""The one place that imports Numba, and the one policy for everything it compiles.
+
+Every kernel of the package is made by :func:`kernel` or, where it reads packet bytes, by
+:func:`byte_kernel`. Both release the GIL, follow NumPy's arithmetic errors and are cached on disk.
+
+The cache folder is named by a fingerprint of every source file that can define a kernel or a
+dtype, the versions of Numba, llvmlite and NumPy, and the flags. Numba's own cache looks only at
+the file that holds the decorated function and so misses edits to helpers, to imported constants
+and to compile flags.
+
+Environment: ``FLOWGAUGE_CACHE_DIR`` moves the cache; ``NUMBA_DISABLE_JIT=1`` runs the same code
+uncompiled; ``NUMBA_BOUNDSCHECK=1`` checks every index of every kernel.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import numba
+import numpy as np
+from numba.core import caching, config
+
+JIT = not config.DISABLE_JIT
+BOUNDSCHECK = bool(config.BOUNDSCHECK)
+_PACKAGE = Path(__file__).resolve().parent.parent
+_KERNEL_SOURCES = ("kernels", "features")
+
+
+def _fingerprint() -> str:
+    digest = hashlib.blake2b(digest_size=10)
+    for part in (numba.__version__, llvmlite.__version__, np.__version__, sys.version, BOUNDSCHECK):
+        digest.update(str(part).encode())
+    for folder in _KERNEL_SOURCES:
+        for path in sorted((_PACKAGE / folder).rglob("*.py")):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def cache_root() -> Path:
+    """Folder that holds one sub-folder of compiled kernels per fingerprint."""
+    chosen = os.environ.get("FLOWGAUGE_CACHE_DIR")
+    if chosen:
+        return Path(chosen)
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or tempfile.gettempdir()
+    elif sys.platform == "darwin":
+        base = os.path.expanduser("~/Library/Caches")
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(base) / "flowgauge"
+
+
+def _trusted(folder: Path) -> bool:
+    """Loading a cache unpickles it: the folder must be ours and writable by nobody else."""
+    if not hasattr(os, "geteuid"):
+        return True
+    status = folder.stat()
+    return status.st_uid == os.geteuid() and not status.st_mode & 0o022
+
+
+def _prepare(folder: Path) -> str | None:
+    """Make the cache folder; return why it cannot be used, or None."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not _trusted(folder):
+            return f"{folder} belongs to another user or is writable by others"
+        with tempfile.TemporaryFile(dir=folder):
+            return None
+    except OSError as error:
+        return f"{folder}: {error.strerror or error}"
+
+
+@functools.cache
+def cache_folder() -> Path | None:
+    """Folder of this version's compiled kernels, or None (said once) where none can be used."""
+    folder = cache_root() / f"kernels-{_fingerprint()}"
+    reason = _prepare(folder)
+    if reason is None:
+        return folder
+    warnings.warn(
+        f"no kernel cache, kernels are compiled at every start: {reason}; "
+        "set FLOWGAUGE_CACHE_DIR to a folder of your own",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    return None
+
+
+def is_warm() -> bool:
+    """Whether this version's kernels were compiled on this machine before."""
+    folder = cache_folder()
+    return not JIT or (folder is not None and (folder / "warm").exists())
+
+
+def mark_warm() -> None:
+    """Remember that every kernel of the main path is in the cache."""
+    folder = cache_folder()
+    if JIT and folder is not None:
+        (folder / "warm").touch()
+
+
+class _Locator(caching._CacheLocator):
+    """Puts every kernel of the package into :func:`cache_folder`."""
+
+    def get_cache_path(self) -> str:
+        return str(cache_folder())
+
+    def get_source_stamp(self) -> str:
+        return "fingerprint"  # the folder's name already says which sources these are
+
+    def get_disambiguator(self) -> None:
+        return None
+
+    @classmethod
+    def from_function(cls, py_func: Callable[..., Any], py_file: str) -> _Locator:
+        return cls()
+
+
+class _CacheImpl(caching.CompileResultCacheImpl):
+    _locator_classes = [_Locator]
+
+
+class _KernelCache(caching.FunctionCache):
+    _impl_class = _CacheImpl
+
+
+def _uncompiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function in plain Python; integers wrap silently as they do when compiled."""
+
+    @functools.wraps(function)
+    def call(*args: Any) -> Any:
+        with np.errstate(all="ignore"):
+            return function(*args)
+
+    return call
+
+
+def _compile(function: Callable[..., Any], **flags: Any) -> Any:
+    if not JIT:
+        return _uncompiled(function)
+    # Kernels own no memory (_nrt): without reference counts, passing an array to a helper is free.
+    dispatcher = numba.njit(nogil=True, error_model="numpy", _nrt=False, **flags)(function)
+    if cache_folder() is not None:
+        dispatcher._cache = _KernelCache(function)
+    return dispatcher
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """Compile a kernel that reads columns and tables (bounds unchecked as shipped)."""
+    return _compile(function)
+
+
+def inline_kernel(function: Callable[..., Any]) -> Any:
+    """A :func:`kernel` that is always inlined: for helpers on every packet's way that take a batch or table.
+
+    These are passed as some hundred words, and a call that is not inlined copies them all.
+    """
+    return _compile(function, forceinline=True)
+
+
+def byte_kernel(function: Callable[..., Any]) -> Any:
+    """Compile a kernel that reads packet bytes: every index is checked, also as shipped."""
+    return _compile(function, boundscheck=True)

@@ -1,0 +1,143 @@
+"""The running clock and the boundaries of a trace (docs/flow-semantics.md, "Clock" and "Boundaries")."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flowgauge.kernels._jit import kernel
+from flowgauge.kernels.records import NO_TIME
+
+LOOKAHEAD = 8
+"""Records after one that can decide what its time is worth."""
+
+HOUR = np.int64(3_600_000_000_000)
+EPOCH_LENGTH = np.int64(30_000_000_000)
+EPOCH_RECORDS = np.int64(1 << 20)
+
+CLOCK = np.dtype(
+    [
+        ("time", np.int64),  # the running clock
+        ("epoch", np.int64),
+        ("mark", np.int64),  # clock of the record that followed the last boundary
+        ("records", np.int64),  # since then, that one included; EPOCH_RECORDS opens the next epoch
+        ("started", np.uint8),  # 1: a record with a time was seen in this trace
+    ],
+    align=True,
+)
+
+COUNTERS = ("clock_jump", "no_time")
+_JUMP, _NO_TIME = 0, 1
+
+# Verdicts on a time: which of the records behind it decide.
+_GENUINE, _FALSE, _UNDECIDED = 0, 1, 2
+
+
+@kernel
+def _near(time, clock):
+    """Within an hour; never true of NO_TIME, whose difference from any clock is larger, also when it wraps."""
+    return -HOUR <= time - clock <= HOUR
+
+
+@kernel
+def _open_end(row, rows, final):
+    """Whether records that are not read yet belong to the look-ahead of `row`."""
+    return not final and rows - row <= LOOKAHEAD
+
+
+@kernel
+def _step(times, row, rows, final, clock):
+    """Verdict on a time more than an hour off the clock: false when one of the next records is not."""
+    for ahead in range(row + 1, min(row + 1 + LOOKAHEAD, rows)):
+        if _near(times[ahead], clock):
+            return _FALSE
+    return _UNDECIDED if _open_end(row, rows, final) else _GENUINE
+
+
+@kernel
+def _start(times, row, rows, final):
+    """(verdict, time) of a trace's first time: false when it is more than an hour after all of the next."""
+    after = NO_TIME
+    for ahead in range(row + 1, min(row + 1 + LOOKAHEAD, rows)):
+        if times[ahead] == NO_TIME:
+            continue
+        if times[row] - times[ahead] <= HOUR:
+            return _GENUINE, times[row]
+        if after == NO_TIME:
+            after = times[ahead]
+    if _open_end(row, rows, final):
+        return _UNDECIDED, times[row]
+    return (_GENUINE, times[row]) if after == NO_TIME else (_FALSE, after)
+
+
+@kernel
+def _before_start(times, row, rows, final):
+    """(verdict, time) of a record without time before any that has one."""
+    for ahead in range(row + 1, min(row + 1 + LOOKAHEAD, rows)):
+        if times[ahead] != NO_TIME:
+            return _GENUINE, times[ahead]
+    return (_UNDECIDED if _open_end(row, rows, final) else _GENUINE), np.int64(0)
+
+
+@kernel
+def _judge(times, row, rows, final, clock, started):
+    """(verdict, clock after the record) where the record alone does not decide it."""
+    time = times[row]
+    if not started:
+        if time == NO_TIME:
+            return _before_start(times, row, rows, final)
+        return _start(times, row, rows, final)
+    if time == NO_TIME:
+        return _GENUINE, clock
+    verdict = _step(times, row, rows, final, clock)
+    return verdict, time if verdict == _GENUINE else clock
+
+
+@kernel
+def _run(times, rows, final, c, clocks, counts):
+    """Fill the running clock and the true times; return how many rows are decided."""
+    clock, started = c.time, c.started != 0
+    decided = rows
+    for row in range(rows):
+        time = times[row]
+        if started and _near(time, clock):
+            clock = max(clock, time)
+        else:
+            verdict, now = _judge(times, row, rows, final, clock, started)
+            if verdict == _UNDECIDED:
+                decided = row
+                break
+            clock = now
+            if time == NO_TIME or verdict == _FALSE:
+                times[row] = now
+                counts[_NO_TIME if time == NO_TIME else _JUMP] += 1
+            started = started or time != NO_TIME
+        clocks[row] = clock
+    c.time, c.started = clock, started
+    return decided
+
+
+@kernel
+def _count_epochs(clocks, rows, c, epochs):
+    """Number the boundary intervals of rows whose clock is known."""
+    epoch, mark, records = c.epoch, c.mark, c.records
+    for row in range(rows):
+        since = clocks[row] - mark
+        if records == EPOCH_RECORDS or since >= EPOCH_LENGTH or since < -HOUR:
+            epoch += 1
+            mark, records = clocks[row], 0
+        records += 1
+        epochs[row] = epoch
+    c.epoch, c.mark, c.records = epoch, mark, records
+
+
+@kernel
+def run_clock(p, rows, final, clock, counts):
+    """Fill clock, epoch and the true time of rows 0 to `rows`; return how many are decided.
+
+    A row is decided when the look-ahead is complete or does not matter; `final` says that no record
+    follows. `counts` gets one more for each record counted in COUNTERS.
+    """
+    c = clock[0]
+    decided = _run(p.time, rows, final, c, p.clock, counts)
+    _count_epochs(p.clock, decided, c, p.epoch)
+    return decided

@@ -1,0 +1,75 @@
+"""The scratch record that the decoder fills for one packet, and the constants of the protocols.
+
+Helpers of the decoder take the packet bytes and this one record, never the batch: a record is a
+pointer, a batch is forty counted references.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+HEADER = np.dtype(
+    [
+        ("src_hi", np.uint64),
+        ("src_lo", np.uint64),
+        ("dst_hi", np.uint64),
+        ("dst_lo", np.uint64),
+        ("src_mac", np.uint64),
+        ("dst_mac", np.uint64),
+        ("at", np.uint64),  # where the next layer begins
+        ("wire_end", np.uint64),  # where the packet ended on the wire
+        ("ip_end", np.uint64),  # where the IP packet ends, as its header says
+        ("payload_offset", np.uint64),
+        ("ip_len", np.uint32),
+        ("payload_len", np.uint32),
+        ("tcp_seq", np.uint32),
+        ("tcp_ack", np.uint32),
+        ("fragment_id", np.uint32),
+        ("ethertype", np.uint16),
+        ("vlan", np.uint16),
+        ("vlan_outer", np.uint16),
+        ("src_port", np.uint16),
+        ("dst_port", np.uint16),
+        ("tcp_window", np.uint16),
+        ("ip_version", np.uint8),
+        ("protocol", np.uint8),
+        ("tcp_flags", np.uint8),
+        ("tcp_wscale", np.uint8),
+        ("icmp_type", np.uint8),
+        ("icmp_code", np.uint8),
+        ("fragment", np.uint8),
+        ("length_lies", np.uint8),
+    ],
+    align=True,
+)
+
+ETHERTYPE_IPV4, ETHERTYPE_IPV6 = np.uint64(0x0800), np.uint64(0x86DD)
+ETHERTYPE_NONE = np.uint64(0xFFFF)  # reserved by IANA: no network protocol
+
+ICMP, TCP, UDP, ICMPV6, SCTP = np.uint8(1), np.uint8(6), np.uint8(17), np.uint8(58), np.uint8(132)
+
+FIN, SYN, RST, PSH, ACK, URG, ECE, CWR = (np.uint8(1 << bit) for bit in range(8))
+
+# Pairs of (request, answer) types, as in the Community ID specification.
+_ICMP_PAIRS = ((8, 0), (10, 9), (13, 14), (15, 16), (17, 18))
+_ICMPV6_PAIRS = ((128, 129), (130, 131), (133, 134), (135, 136), (139, 140), (144, 145))
+
+NO_COUNTERPART = np.uint16(256)
+
+
+def _counterparts(pairs: tuple[tuple[int, int], ...]) -> np.ndarray:
+    table = np.full(256, NO_COUNTERPART, np.uint16)
+    for request, answer in pairs:
+        table[request], table[answer] = answer, request
+    return table
+
+
+def _requests(pairs: tuple[tuple[int, int], ...]) -> np.ndarray:
+    table = np.zeros(256, np.uint8)
+    table[[request for request, _ in pairs]] = 1
+    return table
+
+
+# Row 0: ICMP, row 1: ICMPv6.
+ICMP_COUNTERPART = np.stack([_counterparts(_ICMP_PAIRS), _counterparts(_ICMPV6_PAIRS)])
+ICMP_IS_REQUEST = np.stack([_requests(_ICMP_PAIRS), _requests(_ICMPV6_PAIRS)])

@@ -1,0 +1,59 @@
+"""The flow key of a packet: order its endpoints and hash them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flowgauge.kernels._jit import kernel
+from flowgauge.kernels.packet import METERED
+
+U = np.uint64
+LOW = U(0xFFFFFFFF)
+
+
+@kernel
+def _swapped(src_hi, src_lo, src_port, dst_hi, dst_lo, dst_port):
+    """Whether the source is the second endpoint of the ordered pair."""
+    if src_hi != dst_hi:
+        return src_hi > dst_hi
+    if src_lo != dst_lo:
+        return src_lo > dst_lo
+    return src_port > dst_port
+
+
+@kernel
+def pack_ports(a_port, b_port, vlan, protocol, version):
+    """Everything of a key but the addresses, in one word."""
+    return U(a_port) << U(48) | U(b_port) << U(32) | U(vlan) << U(16) | U(protocol) << U(8) | U(version)
+
+
+@kernel
+def _hash(seed, a_hi, a_lo, b_hi, b_lo, ports):
+    """Multilinear hash of five words (Lemire and Kaser 2014): universal for a secret seed."""
+    total = (seed[0] + (a_hi >> U(32))) * (seed[1] + (a_hi & LOW))
+    total += (seed[2] + (a_lo >> U(32))) * (seed[3] + (a_lo & LOW))
+    total += (seed[4] + (b_hi >> U(32))) * (seed[5] + (b_hi & LOW))
+    total += (seed[6] + (b_lo >> U(32))) * (seed[7] + (b_lo & LOW))
+    total += (seed[8] + (ports >> U(32))) * (seed[9] + (ports & LOW))
+    return np.uint32(total >> U(32))
+
+
+@kernel
+def make_keys(p, rows, config, words):
+    """Fill `swapped` and `hash` of the metered rows, and their packed ports into `words`."""
+    c = config[0]
+    for i in range(rows):
+        if p.reason[i] != METERED:
+            continue
+        src_port, dst_port = p.src_port[i], p.dst_port[i]
+        if c.hosts:
+            src_port = dst_port = np.uint16(0)
+        vlan = p.vlan[i] if c.vlan_in_key else np.uint16(0)
+        swapped = _swapped(p.src_hi[i], p.src_lo[i], src_port, p.dst_hi[i], p.dst_lo[i], dst_port)
+        p.swapped[i] = swapped
+        if swapped:
+            words[i] = pack_ports(dst_port, src_port, vlan, p.protocol[i], p.ip_version[i])
+            p.hash[i] = _hash(c.seed, p.dst_hi[i], p.dst_lo[i], p.src_hi[i], p.src_lo[i], words[i])
+        else:
+            words[i] = pack_ports(src_port, dst_port, vlan, p.protocol[i], p.ip_version[i])
+            p.hash[i] = _hash(c.seed, p.src_hi[i], p.src_lo[i], p.dst_hi[i], p.dst_lo[i], words[i])

@@ -1,0 +1,58 @@
+"""Mean and sample deviation from exact integer sums; squares are summed in two 64-bit words."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from flowgauge.kernels._jit import kernel
+
+U = np.uint64
+LOW = U(0xFFFFFFFF)
+TWO_64 = 2.0**64
+
+
+@kernel
+def _multiply(a, b):
+    """(low, high) words of the 128-bit product of two words."""
+    a1, a0, b1, b0 = a >> U(32), a & LOW, b >> U(32), b & LOW
+    cross = a0 * b1
+    middle = a1 * b0 + ((a0 * b0) >> U(32)) + (cross & LOW)  # cannot run over
+    return a * b, a1 * b1 + (cross >> U(32)) + (middle >> U(32))
+
+
+@kernel
+def add_words(low, high, more_low, more_high):
+    """Sum of two 128-bit numbers, each in (low, high) words."""
+    total = low + more_low
+    return total, high + more_high + U(total < low)
+
+
+@kernel
+def add_square(low, high, value):
+    """(low, high) + value², for any 64-bit value."""
+    square_low, square_high = _multiply(value, value)
+    return add_words(low, high, square_low, square_high)
+
+
+@kernel
+def mean(total, count):
+    """total / count; 0 where there is nothing."""
+    return np.float64(total) / np.float64(count) if count > U(0) else 0.0
+
+
+@kernel
+def deviation(total, low, high, count):
+    """Sample standard deviation (n − 1); 0 below two values.
+
+    n·Σx² − (Σx)² is formed exactly in 128 bits, so that nothing cancels.
+    """
+    if count < U(2):
+        return 0.0
+    n_low, n_high = _multiply(low, count)
+    n_high += high * count
+    minus_low, minus_high = _multiply(total, total)
+    rest = n_high - minus_high - U(n_low < minus_low)
+    n = np.float64(count)
+    return math.sqrt((np.float64(rest) * TWO_64 + np.float64(n_low - minus_low)) / (n * (n - 1.0)))

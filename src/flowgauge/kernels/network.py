@@ -1,0 +1,140 @@
+"""IPv4 and IPv6 headers (RFC 791, RFC 8200): addresses, length, fragments, and the transport's offset."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flowgauge.kernels._jit import byte_kernel
+from flowgauge.kernels.bytes import be16, be32, be64
+from flowgauge.kernels.header import ETHERTYPE_IPV4, ETHERTYPE_IPV6
+from flowgauge.kernels.packet import (
+    BAD_IHL,
+    BAD_IP_LENGTH,
+    BAD_IP_VERSION,
+    FIRST_FRAGMENT,
+    METERED,
+    NOT_IP,
+    TAIL_FRAGMENT,
+    TRUNCATED_EXTENSION,
+    TRUNCATED_IP,
+)
+from flowgauge.kernels.transport import transport
+
+U = np.uint64
+
+HOP_BY_HOP, ROUTING, FRAGMENT, AUTHENTICATION, NO_NEXT, DESTINATION = 0, 43, 44, 51, 59, 60
+
+
+@byte_kernel
+def _set_length(r, at, length, header):
+    """IP length as its header says, within what was on the wire; 0 stands for all of that."""
+    wire = r.wire_end - at
+    if length == U(0):
+        length = wire
+    elif length > wire:
+        length = wire
+        r.length_lies = 1
+    r.ip_len = max(length, header)
+    r.ip_end = at + max(length, header)
+
+
+@byte_kernel
+def _set_fragment(r, offset, more, identification):
+    """Note a fragment; an offset of 0 with nothing to come is none (RFC 6946)."""
+    if offset != U(0) or more != U(0):
+        r.fragment = TAIL_FRAGMENT if offset != U(0) else FIRST_FRAGMENT
+        r.fragment_id = identification
+
+
+@byte_kernel
+def _ipv4(data, r, end):
+    at = r.at
+    if end < at + U(20):
+        return TRUNCATED_IP
+    version, header = data[at] >> 4, U(data[at] & 15) * U(4)
+    if version != 4:
+        return BAD_IP_VERSION
+    if header < U(20):
+        return BAD_IHL
+    if end < at + header:
+        return TRUNCATED_IP
+    length = be16(data, at + U(2))
+    if length != U(0) and length < header:
+        return BAD_IP_LENGTH
+    r.ip_version = 4
+    _set_length(r, at, length, header)
+    flags = be16(data, at + U(6))
+    _set_fragment(r, flags & U(0x1FFF), flags & U(0x2000), be16(data, at + U(4)))
+    r.protocol = data[at + U(9)]
+    r.src_lo = be32(data, at + U(12))
+    r.dst_lo = be32(data, at + U(16))
+    r.at = at + header
+    return transport(data, r, end)
+
+
+@byte_kernel
+def _extension_length(data, at, next_header):
+    units = U(data[at + U(1)])
+    return (units + U(2)) * U(4) if next_header == AUTHENTICATION else (units + U(1)) * U(8)
+
+
+@byte_kernel
+def _extensions(data, r, end):
+    """Walk IPv6 extension headers up to the transport or a fragment that is no first one."""
+    at, next_header = r.at, r.protocol
+    end = min(end, r.ip_end)
+    while True:
+        if next_header == FRAGMENT:
+            if end < at + U(8):
+                return TRUNCATED_EXTENSION
+            field = be16(data, at + U(2))
+            _set_fragment(r, field >> U(3), field & U(1), be32(data, at + U(4)))
+            length = U(8)
+        elif next_header in (HOP_BY_HOP, ROUTING, DESTINATION, AUTHENTICATION):
+            if end < at + U(2):
+                return TRUNCATED_EXTENSION
+            length = _extension_length(data, at, next_header)
+        else:
+            break
+        if end < at + length:
+            return TRUNCATED_EXTENSION
+        next_header = data[at]
+        at += length
+        if r.fragment == TAIL_FRAGMENT:
+            break
+    r.at, r.protocol = at, next_header
+    return METERED
+
+
+@byte_kernel
+def _ipv6(data, r, end):
+    at = r.at
+    if end < at + U(40):
+        return TRUNCATED_IP
+    if data[at] >> 4 != 6:
+        return BAD_IP_VERSION
+    r.ip_version = 6
+    r.protocol = data[at + U(6)]
+    length = be16(data, at + U(4))
+    if length != U(0) or r.protocol == NO_NEXT:
+        length += U(40)
+    _set_length(r, at, length, U(40))
+    r.src_hi = be64(data, at + U(8))
+    r.src_lo = be64(data, at + U(16))
+    r.dst_hi = be64(data, at + U(24))
+    r.dst_lo = be64(data, at + U(32))
+    r.at = at + U(40)
+    reason = _extensions(data, r, end)
+    if reason != METERED:
+        return reason
+    return transport(data, r, end)
+
+
+@byte_kernel
+def network(data, r, end):
+    """Decode the network layer and above of one packet whose link layer is decoded."""
+    if r.ethertype == ETHERTYPE_IPV4:
+        return _ipv4(data, r, end)
+    if r.ethertype == ETHERTYPE_IPV6:
+        return _ipv6(data, r, end)
+    return NOT_IP

@@ -1,0 +1,161 @@
+"""Walk the blocks of a pcapng file (draft-ietf-opsawg-pcapng)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from flowgauge.kernels._jit import byte_kernel, kernel
+from flowgauge.kernels.records import (
+    BAD_BLOCK,
+    BAD_PACKET,
+    DESCRIPTION,
+    FULL,
+    LATEST,
+    MAX_RECORD,
+    MORE,
+    NO_TIME,
+    aligned_word,
+)
+
+U = np.uint64
+
+SECTION, INTERFACE, PACKET = U(0x0A0D0D0A), U(1), U(2)
+SIMPLE_PACKET, ENHANCED_PACKET = U(3), U(6)
+# Blocks that are no packets but that Wireshark numbers as frames: custom blocks, systemd journal entries.
+CUSTOM, CUSTOM_NO_COPY, JOURNAL = U(0x0BAD), U(0x40000BAD), U(9)
+
+MIN_BLOCK = U(12)
+MAX_BLOCK = MAX_RECORD + U(1 << 20)  # room for the options of the longest packet
+
+UNKNOWN_LINK = np.uint16(0xFFFF)
+"""Link type of a packet whose interface is not described."""
+
+
+class Order(NamedTuple):
+    """Byte order of a section; 1 is yes."""
+
+    big: np.uint64
+    foreign: np.uint64  # not this machine's
+
+
+INTERFACES = np.dtype(
+    [
+        ("link", np.uint16),
+        ("snaplen", np.uint64),
+        ("divisor", np.uint64),  # decimal: nanoseconds = ticks // divisor * multiplier
+        ("most", np.uint64),  # units that can be multiplied
+        ("multiplier", np.uint64),
+        ("binary", np.uint8),  # 1: a second has 2^shift ticks
+        ("shift", np.uint64),
+        ("offset", np.int64),  # nanoseconds to add
+    ],
+    align=True,
+)
+"""The interfaces of the section; the last row stands for every interface that is not described."""
+
+_SECOND = U(1_000_000_000)
+_MOST_SECONDS = U(LATEST) // _SECOND
+_LOW = U(0xFFFFFFFF)
+
+
+@kernel
+def _binary(ticks, shift):
+    """Nanoseconds of `ticks`, 2^shift to a second, rounded down.
+
+    The product of fraction and 10^9 has up to 94 bits: it is formed in two halves of 32 bits.
+    """
+    seconds, fraction = U(0), ticks
+    if shift < U(64):
+        seconds, fraction = ticks >> shift, ticks & ((U(1) << shift) - U(1))
+    low = (fraction & _LOW) * _SECOND
+    if shift < U(32):
+        rest = low >> shift
+    else:
+        rest = ((fraction >> U(32)) * _SECOND + (low >> U(32))) >> min(shift - U(32), U(63))
+    return seconds * _SECOND + rest if seconds <= _MOST_SECONDS else U(LATEST)
+
+
+@kernel
+def _time(high, low, i):
+    """Nanoseconds since the epoch of a timestamp of interface `i`, kept within ± LATEST."""
+    ticks = (high << U(32)) | low
+    if i.binary != 0:
+        since = _binary(ticks, i.shift)
+    else:
+        units = ticks // i.divisor
+        since = units * i.multiplier if units <= i.most else U(LATEST)
+    return min(max(np.int64(min(since, U(LATEST))) + i.offset, -LATEST), LATEST)
+
+
+@byte_kernel
+def _block(words, at, end, foreign):
+    """(length, verdict) of the block at `at`; MORE where it is not wholly there, FULL where it is sound."""
+    length = aligned_word(words, at + U(4), foreign)
+    if length < MIN_BLOCK or length > MAX_BLOCK or length & U(3) != U(0):
+        return length, BAD_BLOCK
+    if end - at < length:
+        return length, MORE
+    return length, FULL if aligned_word(words, at + length - U(4), foreign) == length else BAD_BLOCK
+
+
+@byte_kernel
+def _packet(words, at, length, order, interfaces):
+    """(begin, caplen, frame_len, time, link) of the packet block at `at`; begin 0 where it is not sound."""
+    foreign = order.foreign
+    kind, first = aligned_word(words, at, foreign), aligned_word(words, at + U(8), foreign)
+    simple = kind == SIMPLE_PACKET
+    header = U(12) if simple else U(28)
+    bad = U(0), U(0), U(0), NO_TIME, UNKNOWN_LINK
+    if length < header + U(4):
+        return bad
+    room = length - header - U(4)
+    if simple:
+        i = interfaces[0]
+        return at + header, min(first, room, i.snaplen), first, NO_TIME, i.link
+    if kind == PACKET:  # 16 bits of interface, 16 of drop count
+        first = first >> U(16) if order.big != U(0) else first & U(0xFFFF)
+    i = interfaces[min(first, U(len(interfaces) - 1))]
+    caplen = aligned_word(words, at + U(20), foreign)
+    if caplen > min(room, MAX_RECORD):
+        return bad
+    time = _time(aligned_word(words, at + U(12), foreign), aligned_word(words, at + U(16), foreign), i)
+    return at + header, caplen, aligned_word(words, at + U(24), foreign), time, i.link
+
+
+@byte_kernel
+def walk_pcapng(p, words, cursor, order, interfaces):
+    """Fill rows of `p` from the blocks at the cursor until the bytes or the rows end.
+
+    `words` is the buffer as 32-bit integers: blocks, and what the buffer holds of them, begin at
+    multiples of 4 bytes. Returns DESCRIPTION at a block that describes a section or an interface.
+    """
+    c = cursor[0]
+    at, end, row, number = c.at, c.end, c.row, c.number
+    while row < len(p.time):
+        c.at, c.row, c.number = at, row, number
+        if end - at < MIN_BLOCK:
+            return MORE
+        kind = aligned_word(words, at, order.foreign)
+        if kind == SECTION:
+            return DESCRIPTION
+        length, verdict = _block(words, at, end, order.foreign)
+        if verdict != FULL:
+            return verdict
+        if kind == INTERFACE:
+            return DESCRIPTION
+        if kind in (ENHANCED_PACKET, SIMPLE_PACKET, PACKET):
+            begin, caplen, frame_len, time, link = _packet(words, at, length, order, interfaces)
+            if begin == U(0):
+                return BAD_PACKET
+            number += 1
+            p.offset[row], p.caplen[row], p.frame_len[row] = begin, caplen, frame_len
+            p.time[row], p.link[row] = time, link
+            p.record_offset[row], p.number[row] = c.origin + np.int64(at), number
+            row += 1
+        elif kind in (CUSTOM, CUSTOM_NO_COPY, JOURNAL):
+            number += 1
+        at += length
+    c.at, c.row, c.number = at, row, number
+    return FULL

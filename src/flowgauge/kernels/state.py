@@ -1,0 +1,216 @@
+"""Layout of the flow table: what is known of a key, of a flow record, and of the table itself.
+
+A *key* (:data:`KEY`) lives as long as something is remembered of its endpoints; a *record*
+(:data:`FLOW`, and one row of every feature group's state) is what will be one row of output. A
+closed flow whose record has left is a key without a record. Fresh rows are zero in every field.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from flowgauge.kernels.packet import I32, U8, U64
+
+SECOND = np.int64(1_000_000_000)
+CLOSE_WAIT = np.int64(5) * SECOND  # a closed record leaves after this
+SYN_PATIENCE = np.int64(30) * SECOND  # unanswered SYNs older than this give way first
+NEVER = np.int64(-1)  # a timeout that is off
+
+# Timing wheel: a key hangs in the bucket of the time at which it may be gone. A bucket is 2^34 ns
+# (17 s) wide; what lies beyond the last bucket is looked at again when that comes.
+TICK_SHIFT = np.int64(34)
+BUCKETS = 256
+
+KEY = np.dtype(
+    [
+        ("a_hi", np.uint64),
+        ("a_lo", np.uint64),
+        ("b_hi", np.uint64),
+        ("b_lo", np.uint64),
+        ("ports", np.uint64),  # ports, VLAN, protocol and version packed into one word
+        ("hash", np.uint32),
+        ("slot", np.int32),  # of the open record, -1 without one
+        ("bucket", np.int32),  # of the timing wheel, -1 in none
+        ("later", np.int32),  # next key in the bucket
+        ("sooner", np.int32),  # the one before, -1 at the head
+        ("flags", np.uint32),
+        ("last", np.int64, (2,)),  # latest time per direction
+        ("flow_id", np.int64),
+        ("first_packet", np.int64),
+        ("used", np.int64),  # ordinal of the latest packet
+        ("used_clock", np.int64),
+        ("part_start", np.int64),
+        ("close_clock", np.int64),
+        ("isn", np.uint32, (2,)),  # TCP, per direction: initial sequence number
+        ("first", np.uint32, (2,)),  # of the first segment seen
+        ("next", np.uint32, (2,)),  # highest number sent, plus one
+        ("acked", np.uint32, (2,)),  # highest acknowledgement sent
+        ("window", np.uint32, (2,)),  # latest window sent, shifted
+        ("part", np.int32),
+        ("wscale", np.uint8, (2,)),
+        ("client_by", np.uint8),
+    ],
+    align=True,
+)
+
+FLOW = np.dtype(
+    [
+        ("client_hi", np.uint64),
+        ("client_lo", np.uint64),
+        ("server_hi", np.uint64),
+        ("server_lo", np.uint64),
+        ("packets", np.uint64, (2,)),
+        ("frame_bytes", np.uint64, (2,)),
+        ("ip_bytes", np.uint64, (2,)),
+        ("payload_bytes", np.uint64, (2,)),
+        ("start", np.int64),
+        ("end", np.int64),
+        ("flow_id", np.int64),
+        ("first_packet", np.int64),
+        ("leave", np.int64),  # boundary interval at whose start the record leaves
+        ("client_mac", np.uint64),
+        ("server_mac", np.uint64),
+        ("clock_back", np.uint32),
+        ("fragments", np.uint32),
+        ("part", np.int32),
+        ("capture", np.int32),
+        ("client_port", np.uint16),
+        ("server_port", np.uint16),
+        ("vlan", np.uint16),
+        ("vlan_outer", np.uint16),
+        ("protocol", np.uint8),
+        ("ip_version", np.uint8),
+        ("client_by", np.uint8),
+        ("end_reason", np.uint8),
+        ("icmp_type", np.uint8),
+        ("icmp_code", np.uint8),
+        ("opener", np.uint8),  # direction of the record's first packet
+        ("has_icmp", np.uint8),  # that packet has an ICMP header
+    ],
+    align=True,
+)
+
+# Bits of KEY.flags. Those named _UP have a twin for the other direction, one bit higher.
+ACTIVE = np.uint32(1 << 0)  # the key is in the table
+IN_CLOSING = np.uint32(1 << 1)  # the key is in the list of closed flows; survives the key
+CLIENT_IS_B = np.uint32(1 << 2)
+PROGRESSED = np.uint32(1 << 3)  # anything but SYNs without ACK was seen
+LATE = np.uint32(1 << 4)
+CLOSED_FIN = np.uint32(1 << 5)
+CLOSED_RST = np.uint32(1 << 6)
+RST_BY_SERVER = np.uint32(1 << 7)
+RST_SIDE_ALIVE = np.uint32(1 << 8)  # its sender went on without RST
+SEEN_UP = np.uint32(1 << 10)
+FIN_UP = np.uint32(1 << 12)
+ISN_UP = np.uint32(1 << 14)
+SEQ_UP = np.uint32(1 << 16)
+ACK_UP = np.uint32(1 << 18)
+SYN_UP = np.uint32(1 << 20)
+PAIRED_UP = SEEN_UP | FIN_UP | ISN_UP | SEQ_UP | ACK_UP | SYN_UP
+CLOSED = CLOSED_FIN | CLOSED_RST
+
+CLIENT_BY = ("first", "port", "previous", "icmp", "synack", "syn")
+BY_FIRST, BY_PORT, BY_PREVIOUS, BY_ICMP, BY_SYNACK, BY_SYN = (np.uint8(code) for code in range(6))
+
+END_REASONS = ("eof", "stop", "limit", "active", "idle", "reuse", "fin", "rst", "late")
+(
+    END_EOF,
+    END_STOP,
+    END_LIMIT,
+    END_ACTIVE,
+    END_IDLE,
+    END_REUSE,
+    END_FIN,
+    END_RST,
+    END_LATE,
+) = (np.uint8(code) for code in range(9))
+
+# Why `assign` stopped before the end of the batch.
+DONE, FULL, REBUILD = np.int64(0), np.int64(1), np.int64(2)
+
+STATE = np.dtype(
+    [
+        ("status", np.int64),
+        ("keys", np.int64),  # active keys
+        ("fresh_key", np.int64),  # keys from here on were never used
+        ("fresh_slot", np.int64),
+        ("free_keys", np.int64),  # length of the free list
+        ("free_slots", np.int64),
+        ("ended", np.int64),  # records that wait to leave
+        ("closing", np.int64),
+        ("epoch", np.int64),  # the boundary interval at work, counted by the table
+        ("source_epoch", np.int64),  # the same as the source counts it
+        ("clock", np.int64),
+        ("tick", np.int64),  # of the timing wheel
+        ("touched", np.int64),  # keeps loads that only warm the cache from being optimised away
+        ("ordinal", np.int64),  # of the packet at work
+        ("capture", np.int64),
+        ("flow_base", np.int64),  # capture number << 40
+        ("rst_ignored", np.int64),
+        ("limited", np.int64),  # records that left by `limit`
+        # queues of the least recently used keys, as of packet `snapshot`
+        ("snapshot", np.int64),
+        ("snapshot_clock", np.int64),
+        ("oldest", np.int64),
+        ("oldest_stop", np.int64),
+        ("unanswered", np.int64),
+        ("unanswered_stop", np.int64),
+    ],
+    align=True,
+)
+
+# The packet at work, for the helpers of `assign`: a record is passed as one pointer, a batch as
+# some three hundred words.
+PACKET = np.dtype(
+    [
+        ("time", np.int64),
+        ("clock", np.int64),
+        ("gap", np.int64),
+        ("gap_direction", np.int64),
+        ("seq", np.uint32),
+        ("ack", np.uint32),
+        ("payload", np.uint32),
+        ("window", np.uint16),
+        ("flags", np.uint8),
+        ("wscale", np.uint8),
+        ("swapped", np.uint8),
+        ("direction", np.uint8),
+        ("connection", np.uint8),  # the rules on TCP connections apply
+    ],
+    align=True,
+)
+
+CONFIG = np.dtype(
+    [
+        ("seed", np.uint64, (10,)),
+        ("idle", np.int64, (4,)),  # by TIMEOUT_CLASSES, NEVER is off
+        ("active", np.int64),
+        ("max_keys", np.int64),
+        ("hosts", np.uint8),
+        ("vlan_in_key", np.uint8),
+        ("tcp_end", np.uint8),
+        ("first_is_client", np.uint8),
+    ],
+    align=True,
+)
+
+
+class Table(NamedTuple):
+    """The arrays of a flow table. `index` maps a hash to a key: hash << 32 | key + 1, 0 is empty."""
+
+    state: np.recarray  # one STATE
+    config: np.recarray  # one CONFIG
+    packet: np.recarray  # one PACKET
+    index: U64
+    keys: np.recarray
+    flows: np.recarray
+    buckets: I32  # first key of each bucket, -1 without one
+    free_keys: I32
+    free_slots: I32
+    closing: I32  # closed keys whose record has not left
+    ended: I32  # slots of records that wait to leave
+    oldest: I32
+    unanswered: I32
+    services: U8  # by port: bit 0 TCP, 1 UDP, 2 SCTP

@@ -1,0 +1,141 @@
+"""Meter: packets in, records of ended flows out. No input or output of its own."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from flowgauge.config import MeterConfig
+from flowgauge.features import chosen_features
+from flowgauge.fragments import FragmentStage
+from flowgauge.kernels import lifetime
+from flowgauge.kernels import state as st
+from flowgauge.kernels.assign import assign
+from flowgauge.kernels.keys import make_keys
+from flowgauge.kernels.packet import PacketBatch
+from flowgauge.records import RecordBuilder
+from flowgauge.table import FlowTable
+
+_DRAIN_ROWS = 8192  # records that make a batch worth building
+_SLICE_ROWS = 16384  # records built at once, however many have ended
+
+
+class Meter:
+    """Builds flows from decoded packets (docs/flow-semantics.md).
+
+    Call :meth:`begin_capture` before the packets of each file, :meth:`feed` with every batch,
+    :meth:`end_capture` where a trace ends, and :meth:`flush` at the end. `seconds` holds the time
+    spent in each stage, `ended` the records written by end reason, `flows` the flows among them.
+    """
+
+    def __init__(self, config: MeterConfig | None = None, labels: tuple[str, ...] = ()) -> None:
+        self.config = config or MeterConfig()
+        self.features = chosen_features(self.config.features)
+        self.table = FlowTable(self.config, tuple(feature.state for feature in self.features[1:]))
+        self.records = RecordBuilder(self.config, self.features, labels)
+        self.seconds: Counter[str] = Counter()
+        self.ended: Counter[str] = Counter()
+        self.flows = 0
+        self._fragments = FragmentStage(np.array([secrets.randbits(64) for _ in range(6)], np.uint64))
+        self._words = np.zeros(0, np.uint64)
+        self._drained_epoch = 0
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Arrow schema of the batches."""
+        return self.records.schema
+
+    @property
+    def open_flows(self) -> int:
+        return int(self.table.state.keys)
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Oddities of metered packets."""
+        return {"orphan_fragments": self._fragments.orphans, "rst_ignored": int(self.table.state.rst_ignored)}
+
+    @property
+    def limited(self) -> bool:
+        """Whether `max_flows` was reached."""
+        return bool(self.table.state.limited)
+
+    def begin_capture(self, source: str, labels: Mapping[str, str] | None = None) -> None:
+        """The packets that follow are of the file `source`, which has these labels."""
+        number = self.records.add_capture(source, labels)
+        self.table.state.capture, self.table.state.flow_base = number, number << 40
+
+    def feed(self, batch: PacketBatch, rows: int) -> list[pa.RecordBatch]:
+        """Meter the first `rows` rows; returns the records that left, in output order."""
+        for part, count in self._timed("fragments", self._fragments.process(batch, rows)):
+            self._meter(part, count)
+        waiting = self.table.state.ended
+        if waiting < _DRAIN_ROWS or self.table.state.epoch == self._drained_epoch:
+            return []
+        return list(self._drain())
+
+    def end_capture(self, reason: str = "eof") -> None:
+        """End every flow: the packets that follow belong to another trace."""
+        for part, count in self._timed("fragments", self._fragments.rest()):
+            self._meter(part, count)
+        self.table.state.clock = self._fragments.clock
+        lifetime.end_all(self.table.arrays, st.END_REASONS.index(reason))
+        self.table.state.source_epoch = -1
+
+    def flush(self) -> Iterator[pa.RecordBatch]:
+        """All records that have ended and not left yet, in slices."""
+        yield from self._drain()
+
+    def _timed(self, stage: str, steps: Iterator[Any]) -> Iterator[Any]:
+        while True:
+            begin = time.perf_counter()
+            step = next(steps, None)
+            self.seconds[stage] += time.perf_counter() - begin
+            if step is None:
+                return
+            yield step
+
+    def _call(self, stage: str, function: Callable[..., Any], *args: Any) -> Any:
+        begin = time.perf_counter()
+        result = function(*args)
+        self.seconds[stage] += time.perf_counter() - begin
+        return result
+
+    def _meter(self, p: PacketBatch, rows: int) -> None:
+        if len(self._words) < len(p.time):
+            self._words = np.zeros(len(p.time), np.uint64)
+        self._call("keys", make_keys, p, rows, self.table.arrays.config, self._words)
+        counted = done = 0
+        while done < rows:
+            done = self._call("assign", assign, p, done, rows, self.table.arrays, self._words)
+            if self.table.state.status == st.REBUILD:
+                self._call("assign", self.table.rank_by_use)
+            elif self.table.state.status == st.FULL:
+                self._update(p, counted, done)
+                counted = done
+                self._call("assign", self.table.make_room)
+        self._update(p, counted, rows)
+
+    def _update(self, p: PacketBatch, begin: int, stop: int) -> None:
+        for feature, state in zip(self.features, (self.table.flows, *self.table.states), strict=True):
+            self._call(feature.name, feature.update, p, begin, stop, state)
+
+    def _drain(self) -> Iterator[pa.RecordBatch]:
+        self._drained_epoch = int(self.table.state.epoch)
+        slots = self._call("finalize", self.table.take_ended)
+        for begin in range(0, len(slots), _SLICE_ROWS):
+            yield self._call("finalize", self._build, slots[begin : begin + _SLICE_ROWS])
+
+    def _build(self, slots: np.ndarray) -> pa.RecordBatch:
+        flows = self.table.flows[slots]
+        batch = self.records.build(flows, [state[slots] for state in self.table.states])
+        self.table.free(slots)
+        counts = np.bincount(flows["end_reason"], minlength=len(st.END_REASONS))
+        self.flows += int((flows["part"] == 0).sum())
+        self.ended.update({name: int(n) for name, n in zip(st.END_REASONS, counts, strict=True) if n})
+        return batch

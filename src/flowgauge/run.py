@@ -1,0 +1,378 @@
+"""The loop source → meter → sink, and the functions that users call."""
+
+from __future__ import annotations
+
+import json
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
+
+import pyarrow as pa
+
+from flowgauge.config import DEFAULT_FEATURES, make_config
+from flowgauge.decode import Decoder
+from flowgauge.errors import (
+    ConfigError,
+    FlowgaugeError,
+    NotACapture,
+    SourceError,
+    TruncatedCapture,
+    UnsupportedLinkType,
+)
+from flowgauge.kernels import _jit
+from flowgauge.kernels.packet import BATCH_ROWS, REASONS, make_batch
+from flowgauge.labels import make_labeller
+from flowgauge.meter import Meter
+from flowgauge.schema import VERSION as COLUMNS_VERSION
+from flowgauge.schema import arrow_schema
+from flowgauge.schemas import Schema, get_schema
+from flowgauge.sinks import open_sink
+from flowgauge.sources.capture import Capture, first_time, open_capture
+from flowgauge.sources.clock import Clock
+from flowgauge.sources.discover import CaptureInput, Found, find_captures
+from flowgauge.stats import RunStats
+
+if TYPE_CHECKING:
+    import os
+
+    Input = str | os.PathLike[str] | IO[bytes]
+
+_PROGRESS_SECONDS = 0.1
+_UNKNOWN_LINK = list(REASONS).index("unknown_link")
+_NEW_CACHE = "compiling kernels, once on this machine (about 20 s) …"
+
+
+class Progress(NamedTuple):
+    """Where a run is: stored bytes read and in all (None: not known), packets, open and ended flows, file."""
+
+    bytes_done: int
+    bytes_total: int | None
+    packets: int
+    flows: int
+    file: str
+
+
+class Hooks(NamedTuple):
+    """What a run tells its caller, and how the caller stops it."""
+
+    progress: Callable[[Progress], None] | None = None
+    notify: Callable[[str], None] | None = None
+    should_stop: Callable[[], bool] = lambda: False
+
+
+class Run:
+    """One pass over the inputs; `stats` is complete when :meth:`batches` is exhausted."""
+
+    def __init__(
+        self,
+        inputs: Input | Iterable[Input],
+        hooks: Hooks,
+        *,
+        schema: str = "native",
+        features: Iterable[str] | str | None = None,
+        label: str | None = None,
+        label_split: str | None = None,
+        label_strict: bool = False,
+        join: bool = False,
+        strict: bool = False,
+        rows: int = BATCH_ROWS,
+        **options: Any,
+    ) -> None:
+        self.schema: Schema = get_schema(schema)
+        self.config = make_config(features=_groups(self.schema, features), **options)
+        self.labeller = make_labeller(label, label_split)
+        self.strict = strict
+        self.stats = RunStats()
+        self._hooks = hooks
+        self._join = join
+        self._found = find_captures(inputs)
+        self.stats.skipped += self._found.skipped
+        self.stats.failed.update(self._found.failed)
+        self._labels = self._read_labels(self._found, label_strict)
+        self.meter = Meter(self.config, self.label_fields)
+        self.decoder = Decoder()
+        self.seconds = self.meter.seconds
+        self._batch = make_batch(rows)
+        self._clock = Clock()
+        self._bytes_before = 0
+        self._last_progress = time.monotonic()
+
+    @property
+    def label_fields(self) -> tuple[str, ...]:
+        return self.labeller.fields if self.labeller else ()
+
+    def _read_labels(self, found: Found, strict: bool) -> list[dict[str, str] | None]:
+        labeller = self.labeller
+        if labeller is None:
+            return [None] * len(found.captures)
+        labels = [labeller.match(capture.name) for capture in found.captures]
+        names = [c.name for c, matched in zip(found.captures, labels, strict=True) if matched is None]
+        if names and strict:
+            raise ConfigError(f"the label template does not match {_some(names)}")
+        self.stats.unlabelled += names
+        return labels
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Native record batches as flows end."""
+        begin = time.perf_counter()
+        for capture, labels in self._ordered():
+            yield from self._one(capture, labels)
+            if self.stats.interrupted:
+                break
+        if self._join and not self.stats.interrupted:
+            self.meter.end_capture()
+        yield from self.meter.flush()
+        self._finish(time.perf_counter() - begin)
+
+    def _ordered(self) -> list[tuple[CaptureInput, dict[str, str] | None]]:
+        """The captures in reading order: that of the inputs, or of their first packets with `join`."""
+        pairs = list(zip(self._found.captures, self._labels, strict=True))
+        if self._join:
+            last = 2**63
+            times = {id(capture): _first_time(capture, last) for capture, _ in pairs}
+            pairs.sort(key=lambda pair: times[id(pair[0])])
+        return pairs
+
+    def _one(self, source: CaptureInput, labels: dict[str, str] | None) -> Iterator[pa.RecordBatch]:
+        """Meter one capture; one that cannot be read is noted."""
+        try:
+            capture = open_capture(source.source, self._clock)
+        except SourceError as error:
+            if source.explicit or not isinstance(error, NotACapture):
+                self.stats.failed[source.name] = str(error)
+            else:
+                self.stats.skipped.append(source.name)
+            return
+        with capture:
+            self.meter.begin_capture(source.name, labels)
+            yield from self._loop(capture, source.name)
+        self._close(capture, source.name)
+
+    def _loop(self, capture: Capture, name: str) -> Iterator[pa.RecordBatch]:
+        batch, stats = self._batch, self.stats
+        unknown = int(self.decoder.reasons[_UNKNOWN_LINK])
+        read = stats.packets
+        while rows := self._timed("frames", capture.read, batch):
+            self._timed("decode", self.decoder.decode, capture.buffer, batch, rows)
+            stats.packets += rows
+            stats.packet_bytes += int(batch.frame_len[:rows].sum())
+            yield from self.meter.feed(batch, rows)
+            self._tell(capture, name)
+            if self._hooks.should_stop():
+                stats.interrupted = True
+                break
+        if stats.packets > read and self.decoder.reasons[_UNKNOWN_LINK] - unknown == stats.packets - read:
+            stats.failed[name] = str(_unsupported(capture, name))
+
+    def _close(self, capture: Capture, name: str) -> None:
+        stats = self.stats
+        stats.files += 1
+        stats.input_bytes += capture.position
+        self._bytes_before += capture.size or capture.position
+        for counter, value in capture.counters.items():
+            stats.counters[counter] = stats.counters.get(counter, 0) + value
+        if capture.damage:
+            stats.damaged[name] = capture.damage
+        if stats.interrupted:
+            self.meter.end_capture("stop")
+        elif not self._join:
+            self.meter.end_capture()
+            self._clock.restart()
+
+    def _timed(self, stage: str, function: Callable[..., Any], *args: Any) -> Any:
+        begin = time.perf_counter()
+        result = function(*args)
+        self.seconds[stage] += time.perf_counter() - begin
+        return result
+
+    def _tell(self, capture: Capture, name: str) -> None:
+        now = time.monotonic()
+        if self._hooks.progress is None or now - self._last_progress < _PROGRESS_SECONDS:
+            return
+        self._last_progress = now
+        sizes = [_stored_size(c) for c in self._found.captures]
+        total = None if None in sizes else sum(size or 0 for size in sizes)
+        flows = self.meter.flows + self.meter.open_flows
+        done = self._bytes_before + capture.position
+        self._hooks.progress(Progress(done, total, self.stats.packets, flows, name))
+
+    def _finish(self, seconds: float) -> None:
+        """Complete the stats, and check that no packet was lost."""
+        stats, meter = self.stats, self.meter
+        stats.seconds = seconds
+        stats.reasons = self.decoder.counts()
+        if sum(stats.reasons.values()) != stats.packets:
+            raise FlowgaugeError(f"{stats.packets} packets read, {sum(stats.reasons.values())} accounted for: a defect")
+        stats.counters |= {"ip_length_lies": self.decoder.length_lies, **meter.counters}
+        stats.flows, stats.rows = meter.flows, sum(meter.ended.values())
+        stats.ended = dict(meter.ended)
+        stats.limited = meter.limited
+        for labels, rows in meter.records.rows_by_label():
+            name = "/".join(labels.get(field, "") for field in ("app", "action") if field in labels)
+            if rows and name:
+                stats.labels[name] = stats.labels.get(name, 0) + rows
+
+
+def _some(names: list[str], limit: int = 5) -> str:
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
+
+
+def _groups(schema: Schema, features: Iterable[str] | str | None) -> Any:
+    """The groups to compute: those chosen, and those that the schema is made of."""
+    if features is None:
+        return schema.features or DEFAULT_FEATURES
+    chosen = features.split(",") if isinstance(features, str) else list(features)
+    return [*chosen, *schema.features]
+
+
+def _first_time(capture: CaptureInput, otherwise: int) -> int:
+    try:
+        time_ns = first_time(capture.source)
+    except SourceError:
+        return otherwise
+    return otherwise if time_ns is None else time_ns
+
+
+def _stored_size(capture: CaptureInput) -> int | None:
+    import os
+
+    try:
+        return os.path.getsize(capture.source)  # type: ignore[arg-type]
+    except (OSError, TypeError):
+        return None
+
+
+def _unsupported(capture: Capture, name: str) -> UnsupportedLinkType:
+    links = ", ".join(str(link) for link in sorted({interface.link for interface in capture.interfaces}))
+    return UnsupportedLinkType(f"{name}: link type {links} is not decoded; its packets are counted as unknown_link")
+
+
+def stream(inputs: Input | Iterable[Input], **options: Any) -> Iterator[pa.RecordBatch]:
+    """Record batches as flows end, in bounded memory.
+
+    `inputs` is a path, "-" (standard input), a binary file object, or a list of those; folders are
+    read recursively. `options` are those of `flowgauge extract`, by the same words. Raises
+    SourceError for an input that cannot be read and, with `strict`, TruncatedCapture for one that is cut
+    off; without, that is a warning.
+    """
+    run = Run(inputs, Hooks(), **options)
+    return _checked(run, (run.schema.convert(batch) for batch in run.batches()))
+
+
+def _checked(run: Run, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    yield from batches
+    for message in run.stats.failed.values():
+        raise SourceError(message)
+    for name, damage in run.stats.damaged.items():
+        if run.strict:
+            raise TruncatedCapture(f"{name}: {damage}")
+        warnings.warn(f"{name}: {damage}; the packets before were metered", stacklevel=3)
+    if run.stats.unlabelled:
+        warnings.warn(f"no label in the name of {_some(run.stats.unlabelled)}", stacklevel=3)
+
+
+def read(inputs: Input | Iterable[Input], **options: Any) -> pa.Table:
+    """All flow records of the inputs as one table; see :func:`stream`."""
+    run = Run(inputs, Hooks(), **options)
+    batches = list(_checked(run, (run.schema.convert(batch) for batch in run.batches())))
+    return _table(batches, run)
+
+
+def _table(batches: list[pa.RecordBatch], run: Run) -> pa.Table:
+    schema = arrow_schema(run.schema.columns(run.label_fields, run.config.features))
+    return pa.Table.from_batches(batches, schema).unify_dictionaries().replace_schema_metadata(_metadata(run))
+
+
+def write(
+    table: pa.Table | Iterable[pa.RecordBatch], output: Any, *, schema: str = "native", format: str | None = None
+) -> None:
+    """Write native records to a file, in the format of its extension or of `format`.
+
+    `output` is a path, "-" (standard output) or a binary file object. Raises SinkError.
+    """
+    mapping = get_schema(schema)
+    batches = iter(table.to_batches() if isinstance(table, pa.Table) else table)
+    first = next(batches, None)
+    if first is None and not isinstance(table, pa.Table):
+        raise ConfigError("no record batches: a table is needed to know the columns")
+    native = table.schema if isinstance(table, pa.Table) else first.schema
+    empty = pa.RecordBatch.from_pylist([], schema=native)
+    with open_sink(output, format=format, schema=mapping.convert(empty).schema, metadata=_decoded(native.metadata)) as sink:
+        for batch in (first, *batches) if first is not None else ():
+            sink.write(mapping.convert(batch))
+
+
+def _decoded(metadata: dict[bytes, bytes] | None) -> dict[str, str]:
+    return {key.decode(): value.decode() for key, value in (metadata or {}).items()}
+
+
+def extract(
+    inputs: Input | Iterable[Input],
+    output: Any,
+    *,
+    format: str | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    notify: Callable[[str], None] | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+    warm: bool = True,
+    **options: Any,
+) -> RunStats:
+    """Read captures and write their flow records; what `flowgauge extract` does.
+
+    Inputs that cannot be read are named in the stats and the rest is written. When `should_stop`
+    turns true, what was metered is written. `warm` compiles all kernels ahead where that was never done, saying so
+    to `notify`. Raises ConfigError before anything is read, SinkError when
+    the output cannot be written.
+    """
+    run = Run(inputs, Hooks(progress, notify, should_stop), **options)
+    schema = arrow_schema(run.schema.columns(run.label_fields, run.config.features))
+    with open_sink(output, format=format, schema=schema, metadata=_metadata(run)) as sink:
+        run.stats.compile_seconds = _warm(notify) if warm else 0.0
+        rows = 0
+        for batch in run.batches():
+            converted = run.schema.convert(batch)
+            rows += len(converted)
+            run._timed("sink", sink.write, converted)
+    run.stats.rows = rows
+    return run.stats
+
+
+def _warm(notify: Callable[[str], None] | None) -> float:
+    """Compile ahead where the cache is new, and say so; the seconds it took."""
+    if _jit.is_warm():
+        return 0.0
+    if notify is not None:
+        notify(_NEW_CACHE)
+    begin = time.perf_counter()
+    warmup()
+    return time.perf_counter() - begin
+
+
+def warmup() -> None:
+    """Compile every kernel of the main path, or load it from the cache."""
+    from flowgauge.warmup import compile_all
+
+    compile_all()
+    _jit.mark_warm()
+
+
+def profile(inputs: Input | Iterable[Input], **options: Any) -> dict[str, float]:
+    """Seconds spent in each stage, from `frames` to `finalize`, while metering the inputs."""
+    run = Run(inputs, Hooks(), **options)
+    for _ in run.batches():
+        pass
+    return {**run.seconds, "total": run.stats.seconds, "packets": run.stats.packets, "flows": run.stats.flows}
+
+
+def _metadata(run: Run) -> dict[str, str]:
+    """What made the table: versions, and the options that change results."""
+    from flowgauge import __version__
+
+    options = run.config.results() | {"schema": run.schema.name, "join": run._join}
+    return {
+        "flowgauge_version": __version__,
+        "flowgauge_columns_version": str(COLUMNS_VERSION),
+        "flowgauge_options": json.dumps(options, sort_keys=True),
+    }

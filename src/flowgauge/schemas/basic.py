@@ -1,0 +1,69 @@
+"""Schema `basic`: the eleven classic columns of labelled flows, and the protocol. TCP and UDP only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from flowgauge.schema import GROUPS, Column
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FEATURES = ("core",)
+_PROTOCOLS = {6: "TCP", 17: "UDP"}
+_NANOSECONDS = 1_000_000_000
+
+_SAME = {
+    "ClientIP": "client_ip",
+    "ClientPort": "client_port",
+    "ServerIP": "server_ip",
+    "ServerPort": "server_port",
+    "AppName": "app",
+    "AppAction": "action",
+    "FlowPackets": "packets",
+    "FlowBytes": "frame_bytes",
+}
+"""Columns that are native ones under another name."""
+
+_COLUMNS = tuple(
+    Column(name, kind, unit, "basic", role, definition)
+    for name, kind, unit, role, definition in (
+        ("StartTime", "int64", "s", "id", "earliest packet time, whole seconds since 1970-01-01 UTC, rounded down"),
+        ("DurationTime", "int64", "s", "feature", "latest − earliest packet time, whole seconds, rounded down"),
+        ("ClientIP", "string", "", "id", "address of the client"),
+        ("ClientPort", "uint16", "", "id", "port of the client"),
+        ("ServerIP", "string", "", "id", "address of the server"),
+        ("ServerPort", "uint16", "", "id", "port of the server"),
+        ("AppName", "category", "", "label", "application, from the file's name"),
+        ("AppAction", "category", "", "label", "what the application was doing, from the file's name"),
+        ("FlowPackets", "int64", "packets", "feature", "number of packets, both directions"),
+        ("FlowBytes", "int64", "bytes", "feature", "sum of frame lengths on the wire, both directions"),
+        ("PacketsBytesAvg", "float64", "bytes", "feature", "FlowBytes / FlowPackets"),
+        ("Protocol", "category", "", "feature", "TCP or UDP"),
+    )
+)
+
+
+def columns(labels: Iterable[str] = (), features: Iterable[str] = GROUPS) -> tuple[Column, ...]:
+    """The twelve columns, whatever the labels and features are."""
+    return _COLUMNS
+
+
+def convert(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The TCP and UDP records of a native batch."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from flowgauge.schema import arrow_schema
+
+    schema = arrow_schema(_COLUMNS)
+    kept = batch.filter(pc.is_in(batch["protocol"], value_set=pa.array(list(_PROTOCOLS), batch["protocol"].type)))
+    start, end = (kept[name].cast(pa.int64()).to_numpy(zero_copy_only=False) for name in ("start", "end"))
+    arrays = {name: kept[native] for name, native in _SAME.items()}
+    arrays["StartTime"] = pa.array(start // _NANOSECONDS, pa.int64())
+    arrays["DurationTime"] = pa.array((end - start) // _NANOSECONDS, pa.int64())
+    arrays["PacketsBytesAvg"] = pc.divide(arrays["FlowBytes"].cast(pa.float64()), arrays["FlowPackets"])
+    is_udp = pc.equal(kept["protocol"], 17).cast(pa.int32())
+    arrays["Protocol"] = pa.DictionaryArray.from_arrays(is_udp, pa.array(_PROTOCOLS.values(), pa.string()))
+    return pa.RecordBatch.from_arrays([arrays[name] for name in schema.names], schema=schema)

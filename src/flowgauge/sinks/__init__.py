@@ -1,0 +1,90 @@
+"""Sinks: flow records to a file, standard output or a file object, in one of four formats."""
+
+from __future__ import annotations
+
+import functools
+import os
+from typing import IO, Any
+
+import pyarrow as pa
+
+from flowgauge.errors import ConfigError
+from flowgauge.schemas import described
+from flowgauge.sinks.output import Output
+from flowgauge.sinks.sink import Opener, Sink
+
+__all__ = ["FORMATS", "Sink", "open_sink"]
+
+FORMATS: dict[str, tuple[str, ...]] = {
+    "csv": (".csv",),
+    "parquet": (".parquet", ".pq"),
+    "arrow": (".arrow", ".feather", ".ipc"),
+    "jsonl": (".jsonl", ".ndjson"),
+}
+"""Every format and the file name extensions that stand for it."""
+
+COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
+"""Extensions behind those of csv and jsonl."""
+
+
+def open_sink(
+    output: str | os.PathLike[str] | IO[bytes],
+    *,
+    format: str | None = None,
+    schema: pa.Schema,
+    metadata: dict[str, str] | None = None,
+) -> Sink:
+    """A sink, to be used as a context manager, for record batches of `schema`.
+
+    `output` is a path, "-" (standard output) or a binary file object. The format is `format`, else that of
+    the extension, else CSV for a stream. `metadata` and the definitions of the columns are
+    stored by Parquet and Arrow. Raises ConfigError for a format that is not known; entering the
+    context raises SinkError where the output cannot be opened.
+    """
+    is_path = output != "-" and isinstance(output, (str, os.PathLike))
+    name = str(output) if is_path else "" if output == "-" else str(getattr(output, "name", ""))
+    stem, extension = os.path.splitext(name.lower())
+    compression = COMPRESSIONS.get(extension)
+    if compression is not None:
+        extension = os.path.splitext(stem)[1]
+    chosen = _chosen(format) if format is not None else _by_extension(extension, name if is_path else None)
+    return Sink(Output(output), described(schema).with_metadata(metadata or {}), _opener(chosen, compression))
+
+
+def _chosen(format: str) -> str:
+    if format not in FORMATS:
+        raise ConfigError(f"format {format!r} is not one of {', '.join(FORMATS)}")
+    return format
+
+
+def _by_extension(extension: str, path: str | None) -> str:
+    """The format of an extension; for a stream (`path` None) without a known one, CSV."""
+    for format, extensions in FORMATS.items():
+        if extension in extensions:
+            return format
+    if path is None:
+        return "csv"
+    known = ", ".join(extension for extensions in FORMATS.values() for extension in extensions)
+    raise ConfigError(f"no format is known by the extension of {path}: name a file {known}, or give the format")
+
+
+def _opener(format: str, compression: str | None) -> Opener:
+    """Writers are imported when they are used: they load kernels or more of pyarrow."""
+    if format in ("csv", "jsonl"):
+        from flowgauge.sinks.text import csv_writer, jsonl_writer
+
+        writer: Any = csv_writer if format == "csv" else jsonl_writer
+        return functools.partial(writer, compression=compression)
+    if compression is not None:
+        raise ConfigError(f"{format} is compressed inside; leave {_extension(compression)} out of the name")
+    if format == "parquet":
+        from flowgauge.sinks.parquet import ParquetWriter
+
+        return ParquetWriter
+    from flowgauge.sinks.arrow import ArrowWriter
+
+    return ArrowWriter
+
+
+def _extension(compression: str) -> str:
+    return next(extension for extension, name in COMPRESSIONS.items() if name == compression)

@@ -1,0 +1,186 @@
+"""Record batches as lines of text, one value after another, formatted by kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import DTypeLike, NDArray
+
+from flowgauge.kernels.digits import MAX_INTEGER
+from flowgauge.kernels.floats import MAX_FLOAT
+from flowgauge.kernels.lines import (
+    TIME_BYTES,
+    Field,
+    Lines,
+    Strings,
+    is_plain,
+    join_lines,
+    put_floats,
+    put_integers,
+    put_strings,
+    put_times,
+    start_lines,
+)
+
+_LINES = 1024  # at a time: their slots stay in the second-level cache
+_SLOT_BYTES = 1 << 22  # of all slots together, where texts are long
+_TIME = pa.timestamp("ns", "UTC")
+
+
+class Notation(NamedTuple):
+    """What a format writes around values, and how it writes those that are not plain."""
+
+    before: Callable[[int, str], str]  # a value, by number and name of its column
+    end: str  # of a line
+    null: str
+    quote: str  # on both sides of every string
+    escape: Callable[[str], str]
+    not_finite: bool  # whether nan and inf can be written
+
+
+class _Column(NamedTuple):
+    """One column of a batch, ready to be appended by `put`; no text of it is longer than `width`."""
+
+    put: Callable[..., int]
+    values: tuple[Any, ...]
+    field: Field
+    width: int
+
+
+class _Around(NamedTuple):
+    """Texts around the values of a column, and the bytes of its longest value."""
+
+    before: str
+    quote: str
+    width: int
+
+
+class LineFormatter:
+    """Formats record batches of one schema."""
+
+    def __init__(self, schema: pa.Schema, notation: Notation) -> None:
+        self._notation = notation
+        self._before = [notation.before(number, name) for number, name in enumerate(schema.names)]
+        self._tail = _bytes(notation.end)
+        self._lines = Lines(np.empty(0, np.uint8), np.empty(_LINES, np.uint64))
+        self._joined = np.empty(0, np.uint8)
+        self._dictionaries: dict[str, tuple[pa.Array, pa.Array]] = {}
+
+    def format(self, batch: pa.RecordBatch) -> Iterator[memoryview]:
+        """The text of all rows, in pieces that are valid until the next one is asked for."""
+        columns = [self._prepare(array, before) for array, before in zip(batch.columns, self._before, strict=True)]
+        width = sum(column.width for column in columns)
+        step = max(1, min(_LINES, _SLOT_BYTES // max(width, 1)))
+        self._reserve(step, width)
+        for begin in range(0, len(batch), step):
+            stop = min(begin + step, len(batch))
+            start_lines(self._lines, stop - begin, width)
+            for column in columns:
+                column.put(*column.values, column.field, self._lines, begin, stop)
+            size = int(join_lines(self._lines, stop - begin, width, self._tail, self._joined))
+            yield self._joined[:size].data
+
+    def _reserve(self, rows: int, width: int) -> None:
+        if len(self._lines.text) < rows * width:
+            self._lines = self._lines._replace(text=np.empty(rows * width, np.uint8))
+        if len(self._joined) < rows * (width + len(self._tail)):
+            self._joined = np.empty(rows * (width + len(self._tail)), np.uint8)
+
+    def _prepare(self, array: pa.Array, before: str) -> _Column:
+        kind = array.type
+        if pa.types.is_dictionary(kind) or pa.types.is_string(kind):
+            return self._strings(array, before, self._notation.quote)
+        if pa.types.is_floating(kind):
+            return self._floats(array, before)
+        if pa.types.is_integer(kind) and kind != pa.uint64():
+            return self._numbers(array.cast(pa.int64()), before, put_integers, MAX_INTEGER)
+        if pa.types.is_timestamp(kind):
+            return self._numbers(array.cast(_TIME), before, put_times, TIME_BYTES)
+        quote = "" if pa.types.is_boolean(kind) or pa.types.is_integer(kind) else self._notation.quote
+        return self._strings(array.cast(pa.string()), before, quote)
+
+    def _numbers(self, array: pa.Array, before: str, put: Callable[..., int], width: int) -> _Column:
+        quote = self._notation.quote if put is put_times else ""
+        return self._column(put, (_values(array, np.int64),), array, _Around(before, quote, width))
+
+    def _floats(self, array: pa.Array, before: str) -> _Column:
+        array = array.cast(pa.float64())
+        if not self._notation.not_finite:
+            array = pc.if_else(pc.is_finite(array), array, pa.scalar(None, pa.float64()))
+        values = _values(array, np.float64)
+        return self._column(put_floats, (values, values.view(np.uint64)), array, _Around(before, "", MAX_FLOAT))
+
+    def _strings(self, array: pa.Array, before: str, quote: str) -> _Column:
+        if not pa.types.is_dictionary(array.type):
+            array = array.cast(pa.string())
+            array = array if _plain(array) else array.dictionary_encode()
+        elif array.dictionary.null_count:
+            array = array.cast(pa.string()).dictionary_encode()
+        if pa.types.is_dictionary(array.type):
+            texts = self._escaped(array.dictionary.cast(pa.string()), before)
+            codes = _values(array.indices.cast(pa.int32()), np.int32)
+        else:
+            texts, codes = array, _readonly(np.arange(len(array), dtype=np.int32))
+        offsets = _values(texts, np.int32, len(texts) + 1)
+        width = int(np.diff(offsets).max(initial=0))
+        return self._column(put_strings, (Strings(codes, offsets, _data(texts)),), array, _Around(before, quote, width))
+
+    def _escaped(self, texts: pa.Array, before: str) -> pa.Array:
+        """The values of a dictionary, escaped; the last ones of each column are kept."""
+        if _plain(texts):
+            return texts
+        last = self._dictionaries.get(before)
+        if last is None or not last[0].equals(texts):
+            escaped = pa.array(map(self._notation.escape, texts.to_pylist()), pa.string())
+            last = self._dictionaries[before] = (texts, escaped)
+        return last[1]
+
+    def _column(self, put: Callable[..., int], values: tuple[Any, ...], array: pa.Array, around: _Around) -> _Column:
+        before, after = around.before + around.quote, around.quote
+        null = around.before + self._notation.null
+        valid, first_bit = _validity(array)
+        field = Field(_bytes(before), _bytes(after), _bytes(null), valid, first_bit)
+        width = max(len(field.before) + around.width + len(field.after), len(field.null))
+        return _Column(put, values, field, width)
+
+
+def _values(array: pa.Array, dtype: DTypeLike, count: int | None = None) -> NDArray[Any]:
+    """The second buffer of an array: its values, or the offsets of its texts."""
+    count = len(array) if count is None else count
+    buffer = array.buffers()[1]
+    if buffer is None or not buffer.size:
+        return _readonly(np.zeros(count, dtype))
+    return _readonly(np.frombuffer(buffer, dtype, count, array.offset * np.dtype(dtype).itemsize))
+
+
+def _data(texts: pa.Array) -> NDArray[np.uint8]:
+    """The bytes of all texts, at the places that their offsets say."""
+    buffer = texts.buffers()[2]
+    return _readonly(np.zeros(0, np.uint8) if buffer is None else np.frombuffer(buffer, np.uint8))
+
+
+def _plain(texts: pa.Array) -> bool:
+    offsets = _values(texts, np.int32, len(texts) + 1)
+    return bool(is_plain(_data(texts), int(offsets[0]), int(offsets[-1])))
+
+
+def _validity(array: pa.Array) -> tuple[NDArray[np.uint8], int]:
+    """The validity bits of an array and which of them is that of the first row."""
+    buffer = array.buffers()[0]
+    if buffer is None:
+        return _readonly(np.full(len(array) // 8 + 1, 0xFF, np.uint8)), 0
+    return _readonly(np.frombuffer(buffer, np.uint8)), array.offset
+
+
+def _bytes(text: str) -> NDArray[np.uint8]:
+    return _readonly(np.frombuffer(text.encode(), np.uint8))
+
+
+def _readonly(array: NDArray[Any]) -> NDArray[Any]:
+    """The same array, read-only: Arrow's buffers are, and a kernel is compiled for one kind of array."""
+    array.setflags(write=False)
+    return array

@@ -1,0 +1,1 @@
+"""Sources: bytes in, frame rows out. Nothing here knows what a packet means."""

@@ -1,0 +1,203 @@
+"""Capture: any capture file, pipe or file object as rows of a PacketBatch."""
+
+from __future__ import annotations
+
+import os
+import stat
+from types import TracebackType
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowgauge.errors import NotACapture, TruncatedCapture
+from flowgauge.kernels.clock import COUNTERS, LOOKAHEAD, run_clock
+from flowgauge.kernels.packet import PacketBatch, make_batch
+from flowgauge.sources import pcap, pcapng
+from flowgauge.sources.clock import Clock
+from flowgauge.sources.streams import Source, Stream, open_stream
+from flowgauge.sources.window import BUFFER_BYTES, Interface, Window
+
+MIN_ROWS = 2 * LOOKAHEAD
+"""A batch has at least this many rows: the look-ahead of the clock must fit."""
+
+# The columns that a capture fills.
+_COLUMNS = PacketBatch._fields[: PacketBatch._fields.index("link") + 1]
+
+
+class Reader(Protocol):
+    """Walks the records of one container format."""
+
+    container: str
+    interfaces: list[Interface]
+
+    def walk(self, batch: PacketBatch, window: Window) -> str | None:
+        """Fill rows from the window; what is wrong with the record at the cursor, or None."""
+        ...
+
+
+class Capture:
+    """One capture, read front to back in one pass.
+
+    `name` is the input as given, `compression` "" or the compression's name, `container` "pcap" or
+    "pcapng", `size` the stored bytes of a regular file, else None. Broken and cut-off inputs are
+    no errors: the packets before are delivered, and `damage` then names the byte.
+    """
+
+    def __init__(self, stream: Stream, clock: Clock, buffer_bytes: int = BUFFER_BYTES) -> None:
+        self.name = stream.name
+        self.compression = stream.compression
+        self.size = stream.size
+        self.damage: str | None = None
+        self._stream = stream
+        self._clock = clock
+        self._window = Window(stream, buffer_bytes)
+        self._reader = _reader(self._window)
+        self._over = False
+        self._waiting: dict[str, NDArray[Any]] = {}  # rows that the clock has not decided yet, by column
+        self._counts = np.zeros(len(COUNTERS), np.int64)
+
+    @property
+    def container(self) -> str:
+        """ "pcap" or "pcapng"."""
+        return self._reader.container
+
+    @property
+    def interfaces(self) -> list[Interface]:
+        """The interfaces described so far (pcap: one)."""
+        return self._reader.interfaces
+
+    @property
+    def position(self) -> int:
+        """Stored (compressed) bytes consumed so far."""
+        return self._stream.position
+
+    @property
+    def buffer(self) -> NDArray[np.uint8]:
+        """The bytes of the rows of the last read, valid until the next."""
+        return self._window.data
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Records whose time was not genuine (clock_jump) or absent (no_time)."""
+        return dict(zip(COUNTERS, self._counts.tolist(), strict=True))
+
+    def read(self, batch: PacketBatch) -> int:
+        """Fill the frame columns of rows 0 … n-1 and return n; 0 at the end of the input.
+
+        Raises ValueError for a batch of fewer than MIN_ROWS rows.
+        """
+        if len(batch.time) < MIN_ROWS:
+            raise ValueError(f"a batch of {len(batch.time)} rows is too small; {MIN_ROWS} are needed")
+        while True:
+            rows = self._walk(batch)
+            decided = run_clock(batch, rows, self._over, self._clock.state, self._counts)
+            self._wait(batch, decided, rows)
+            if decided or self._over:
+                return int(decided)
+            self._fill()
+
+    def _walk(self, batch: PacketBatch) -> int:
+        """Put the waiting rows first, then those of the window; return how many."""
+        window = self._window
+        window.row = 0
+        for name, values in self._waiting.items():
+            getattr(batch, name)[: len(values)] = values
+            window.row = len(values)
+        if not self._over:
+            try:
+                fault = self._reader.walk(batch, window)
+            except IndexError:
+                fault = "the reader stopped at a bounds check (please report the file)"
+            if fault is not None:
+                self._end(f"at byte {window.offset} {fault}")
+        return window.row
+
+    def _wait(self, batch: PacketBatch, decided: int, rows: int) -> None:
+        self._waiting = {}
+        if decided < rows:
+            self._waiting = {name: getattr(batch, name)[decided:rows].copy() for name in _COLUMNS}
+
+    def _fill(self) -> None:
+        """Read more; at the end, whatever is left is the beginning of a record."""
+        window = self._window
+        offsets = self._waiting.get("offset", np.empty(0, np.uint64))
+        keep = int(offsets[0]) if offsets.size else window.at
+        offsets -= np.uint64(window.fill(keep))
+        if not window.ended:
+            return
+        cut = f"the record at byte {window.offset} is cut off" if window.available else None
+        self._end(window.damage or cut)
+
+    def _end(self, damage: str | None) -> None:
+        self._over = True
+        self.damage = damage
+
+    def close(self) -> None:
+        """Close the file, if it was opened from a path."""
+        self._stream.close()
+
+    def __enter__(self) -> Capture:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _reader(window: Window) -> Reader:
+    """The reader for what the first bytes say."""
+    window.need(4)
+    magic = window.peek(min(4, window.available))
+    if magic in pcap.MAGIC:
+        return pcap.PcapReader(window)
+    if magic == pcapng.MAGIC:
+        return pcapng.PcapngReader(window)
+    if window.damage:
+        raise TruncatedCapture(f"{window.name}: {window.damage}")
+    raise NotACapture(f"{window.name} is neither pcap nor pcapng (it begins with {magic.hex(' ')})")
+
+
+def open_capture(source: Source, clock: Clock | None = None, *, buffer_bytes: int = BUFFER_BYTES) -> Capture:
+    """Open a path, "-" (standard input) or a binary file object, of any known compression.
+
+    `clock` continues or restarts the trace of captures before; by default it is a fresh one.
+    Raises NotACapture, or SourceError where the input cannot be read.
+    """
+    stream = open_stream(source)
+    try:
+        return Capture(stream, clock or Clock(), buffer_bytes)
+    except BaseException:
+        stream.close()
+        raise
+
+
+def first_time(source: Source) -> int | None:
+    """Time (ns since the epoch) of the first record, to order captures by.
+
+    None where there is no record or where looking would use up the input (standard input, pipes,
+    file objects that cannot seek). Raises as :func:`open_capture` does.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        return None if source == "-" or _is_pipe(source) else _first_time(source)
+    if not source.seekable():
+        return None
+    place = source.tell()
+    try:
+        return _first_time(source)
+    finally:
+        source.seek(place)
+
+
+def _is_pipe(path: str | os.PathLike[str]) -> bool:
+    try:
+        return stat.S_ISFIFO(os.stat(path).st_mode)
+    except OSError:
+        return False
+
+
+def _first_time(source: Source) -> int | None:
+    batch = make_batch(MIN_ROWS)
+    with open_capture(source, buffer_bytes=1 << 16) as capture:
+        return int(batch.time[0]) if capture.read(batch) else None

@@ -1,0 +1,108 @@
+"""The one reused buffer between a stream and the kernels that walk it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowgauge.kernels.records import CURSOR
+from flowgauge.sources.streams import Stream, StreamError
+
+BUFFER_BYTES = 8 << 20
+
+
+class Interface(NamedTuple):
+    """Where packets were captured: LINKTYPE_ value, name, snap length (0: none) and resolution of times."""
+
+    link: int
+    name: str
+    snaplen: int
+    resolution: str
+
+
+class Window:
+    """A part of the input: `data[cursor.at:cursor.end]` is read and not yet walked.
+
+    `damage` says why the input ended early, `ended` that no byte follows. `size` is a multiple of 4:
+    what lies at such a multiple in the input can lie so in the buffer, too.
+    """
+
+    def __init__(self, stream: Stream, size: int = BUFFER_BYTES) -> None:
+        self.name = stream.name
+        self.data = np.empty(size, np.uint8)
+        self._place = np.zeros(1, CURSOR)
+        self.cursor = self._place.view(np.recarray)  # the same, as kernels take it; slow from Python
+        self.ended = False
+        self.damage: str | None = None
+        self._stream = stream
+
+    @property
+    def words(self) -> NDArray[np.uint32]:
+        """`data` as 32-bit integers of this machine's order."""
+        return self.data.view(np.uint32)
+
+    @property
+    def at(self) -> int:
+        """Place in `data` of the next byte to walk."""
+        return int(self._place["at"][0])
+
+    @property
+    def row(self) -> int:
+        """Next row to fill."""
+        return int(self._place["row"][0])
+
+    @row.setter
+    def row(self, row: int) -> None:
+        self._place["row"][0] = row
+
+    @property
+    def offset(self) -> int:
+        """Offset, in the uncompressed input, of the next byte to walk."""
+        return int(self._place["origin"][0]) + self.at
+
+    @property
+    def available(self) -> int:
+        """Bytes that are read and not yet walked."""
+        return int(self._place["end"][0]) - self.at
+
+    def peek(self, count: int) -> bytes:
+        """The next `count` bytes; :meth:`need` them first."""
+        return self.data[self.at : self.at + count].tobytes()
+
+    def skip(self, count: int) -> None:
+        """Walk over `count` bytes."""
+        self._place["at"][0] += np.uint64(count)
+
+    def need(self, count: int) -> bool:
+        """Read on until `count` bytes are there; False where the input ends before."""
+        while self.available < count and not self.ended:
+            self.fill(self.at)
+        return self.available >= count
+
+    def fill(self, keep: int) -> int:
+        """Read more input behind the bytes from `keep` on, which move to the front.
+
+        Returns by how many bytes they moved. The buffer grows only where they fill it.
+        """
+        end = int(self._place["end"][0])
+        kept = self.data[keep:end]
+        if kept.size == self.data.size:
+            self.data = np.empty(2 * self.data.size, np.uint8)
+        self.data[: kept.size] = kept
+        count = self._more(memoryview(self.data[kept.size :].data))
+        self._place["at"][0] -= np.uint64(keep)
+        self._place["origin"][0] += keep
+        self._place["end"][0] = kept.size + count
+        return keep
+
+    def _more(self, view: memoryview) -> int:
+        count = 0
+        if not self.ended:
+            try:
+                count = self._stream.fill(view)
+            except StreamError as error:
+                self.damage = f"after byte {self.offset + self.available} {error}"
+        self.ended = count == 0
+        return count

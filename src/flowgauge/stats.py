@@ -1,0 +1,40 @@
+"""RunStats: what a run read, metered and wrote."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass
+class RunStats:
+    """Counts of one run. Every packet read is in exactly one of `reasons`.
+
+    `counters` are oddities of packets that were metered all the same: clock_jump, no_time,
+    ip_length_lies, orphan_fragments, rst_ignored. `skipped` are files that are no captures;
+    `failed` those that could not be read; `damaged` those read up to where they break;
+    `unlabelled` those that the label template does not match.
+    """
+
+    files: int = 0
+    input_bytes: int = 0  # as stored, compressed
+    packets: int = 0
+    packet_bytes: int = 0  # on the wire
+    flows: int = 0
+    rows: int = 0
+    seconds: float = 0.0
+    compile_seconds: float = 0.0
+    interrupted: bool = False
+    limited: bool = False
+    reasons: dict[str, int] = field(default_factory=dict)
+    counters: dict[str, int] = field(default_factory=dict)
+    ended: dict[str, int] = field(default_factory=dict)
+    labels: dict[str, int] = field(default_factory=dict)  # "app/action" -> records
+    skipped: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    damaged: dict[str, str] = field(default_factory=dict)
+    unlabelled: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """All counts as JSON-ready values."""
+        return asdict(self)

@@ -1,0 +1,171 @@
+"""FlowTable: owns the arrays of keys and records, grows them, and hands out the records that have ended."""
+
+from __future__ import annotations
+
+import secrets
+from importlib import resources
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowgauge.config import NANOSECONDS, MeterConfig, Timeout
+from flowgauge.kernels import lifetime
+from flowgauge.kernels import state as st
+from flowgauge.kernels.header import TCP
+
+_FIRST_CAPACITY = 4096
+_SERVICE_BITS = {"tcp": 1, "udp": 2, "sctp": 4}
+
+
+def load_services() -> NDArray[np.uint8]:
+    """By port: a bit for each protocol whose port is in the shipped list of services."""
+    table = np.zeros(65536, np.uint8)
+    text = resources.files("flowgauge").joinpath("services.csv").read_text("utf-8")
+    rows = [line.split(",") for line in text.splitlines() if line and not line.startswith("#")]
+    for port, protocol, *_ in rows[1:]:
+        table[int(port)] |= _SERVICE_BITS[protocol.lower()]
+    return table
+
+
+def _nanoseconds(timeout: Timeout) -> int:
+    return int(st.NEVER) if timeout is None else round(timeout * NANOSECONDS)
+
+
+def _grown(array: NDArray, rows: int) -> NDArray:
+    """A copy of `array` with zeroed rows added; one array at a time, old and new never all at once."""
+    larger = np.zeros(rows, array.dtype)
+    larger[: len(array)] = array
+    return larger.view(type(array))
+
+
+class FlowTable:
+    """Keys, records and the state of the chosen feature groups.
+
+    `states` are the arrays of the features, row-parallel to the records; they grow with them.
+    """
+
+    def __init__(self, config: MeterConfig, state_dtypes: tuple[np.dtype, ...]) -> None:
+        keys = min(_FIRST_CAPACITY, config.max_flows)
+        self.states = [np.zeros(_FIRST_CAPACITY, dtype).view(np.recarray) for dtype in state_dtypes]
+        self.arrays = st.Table(
+            state=np.zeros(1, st.STATE).view(np.recarray),
+            config=self._config(config),
+            packet=np.zeros(1, st.PACKET).view(np.recarray),
+            index=np.zeros(_index_length(keys), np.uint64),
+            keys=np.zeros(keys, st.KEY).view(np.recarray),
+            flows=np.zeros(_FIRST_CAPACITY, st.FLOW).view(np.recarray),
+            buckets=np.full(st.BUCKETS, -1, np.int32),
+            free_keys=np.zeros(keys, np.int32),
+            free_slots=np.zeros(_FIRST_CAPACITY, np.int32),
+            closing=np.zeros(keys, np.int32),
+            ended=np.zeros(_FIRST_CAPACITY, np.int32),
+            oldest=np.zeros(1, np.int32),
+            unanswered=np.zeros(1, np.int32),
+            services=load_services(),
+        )
+        self.state.source_epoch = -1
+        self.state.snapshot_clock = -(2**62)
+
+    @staticmethod
+    def _config(config: MeterConfig) -> np.recarray:
+        record = np.zeros(1, st.CONFIG).view(np.recarray)
+        record[0].seed[:] = [secrets.randbits(64) for _ in range(10)]
+        record[0].idle[:] = [_nanoseconds(timeout) for timeout in config.idle_timeout]
+        record[0].active = _nanoseconds(config.active_timeout)
+        record[0].max_keys = config.max_flows
+        record[0].hosts = config.key == "hosts"
+        record[0].vlan_in_key = config.vlan_in_key
+        record[0].tcp_end = not config.no_tcp_end and config.key != "hosts"
+        record[0].first_is_client = config.first_is_client
+        return record
+
+    @property
+    def state(self) -> np.record:
+        return self.arrays.state[0]
+
+    @property
+    def flows(self) -> np.recarray:
+        return self.arrays.flows
+
+    @property
+    def open_records(self) -> int:
+        """Records that are open or wait to leave."""
+        return int(self.state.fresh_slot - self.state.free_slots)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays that grow with the number of flows."""
+        arrays = self.arrays
+        growing = (arrays.index, arrays.keys, arrays.flows, arrays.free_keys, arrays.free_slots, arrays.closing)
+        return sum(a.nbytes for a in (*growing, arrays.ended, arrays.oldest, arrays.unanswered, *self.states))
+
+    @property
+    def bytes_per_slot(self) -> float:
+        return self.nbytes / len(self.flows)
+
+    def make_room(self) -> None:
+        """Grow whatever `assign` found full; doubling, one array at a time."""
+        s = self.state
+        if s.free_keys == 0 and s.fresh_key == len(self.arrays.keys):
+            self._grow_keys()
+        if s.free_slots == 0 and s.fresh_slot == len(self.arrays.flows):
+            self._grow_slots()
+
+    def _replace(self, name: str, array: NDArray) -> None:
+        self.arrays = self.arrays._replace(**{name: array})
+
+    def _grow_keys(self) -> None:
+        rows = min(2 * len(self.arrays.keys), int(self.arrays.config[0].max_keys))
+        for name in ("keys", "free_keys", "closing"):
+            self._replace(name, _grown(getattr(self.arrays, name), rows))
+        if _index_length(rows) > len(self.arrays.index):
+            self._replace("index", np.zeros(_index_length(rows), np.uint64))
+            lifetime.rebuild_index(self.arrays)
+
+    def _grow_slots(self) -> None:
+        rows = 2 * len(self.arrays.flows)
+        for name in ("flows", "free_slots", "ended"):
+            self._replace(name, _grown(getattr(self.arrays, name), rows))
+        for number in range(len(self.states)):
+            self.states[number] = _grown(self.states[number], rows)
+
+    def rank_by_use(self) -> None:
+        """Rebuild the queues from which the least recently used keys are evicted."""
+        s, keys = self.state, self.arrays.keys[: self.state.fresh_key]
+        active = np.flatnonzero(keys["flags"] & st.ACTIVE)
+        ranked = active[np.argsort(keys.used[active], kind="stable")].astype(np.int32)
+        chosen = keys[ranked]
+        tcp = chosen.ports >> np.uint64(8) & np.uint64(0xFF) == np.uint64(TCP)
+        waiting = tcp & (chosen.slot >= 0) & (chosen["flags"] & (st.PROGRESSED | st.CLOSED) == 0)
+        self._replace("oldest", ranked)
+        self._replace("unanswered", np.ascontiguousarray(ranked[waiting]))
+        s.oldest, s.oldest_stop = 0, len(ranked)
+        s.unanswered, s.unanswered_stop = 0, int(waiting.sum())
+        s.snapshot, s.snapshot_clock = s.ordinal, s.clock
+
+    def take_ended(self) -> NDArray[np.int32]:
+        """Slots of the records that have left, in output order; they stay in use until :meth:`free`."""
+        s = self.state
+        ended = self.arrays.ended[: s.ended]
+        leave = self.flows.leave[ended]
+        left = leave <= s.epoch
+        slots = ended[left]
+        kept = ended[~left]
+        self.arrays.ended[: len(kept)] = kept
+        s.ended = len(kept)
+        f = self.flows
+        order = np.lexsort((f.part[slots], f.flow_id[slots], f.end[slots], leave[left]))
+        return slots[order]
+
+    def free(self, slots: NDArray[np.int32]) -> None:
+        """Zero these slots and make them free."""
+        s = self.state
+        for array in (self.flows, *self.states):
+            array[slots] = np.zeros(1, array.dtype)
+        self.arrays.free_slots[s.free_slots : s.free_slots + len(slots)] = slots
+        s.free_slots += len(slots)
+
+
+def _index_length(keys: int) -> int:
+    """Power of two that `keys` fill by half at most."""
+    return 1 << (2 * keys - 1).bit_length()

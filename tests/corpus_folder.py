@@ -1,0 +1,18 @@
+"""Where the real captures are, for tests that use them; they do not ship with the package."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+_BESIDE = Path(__file__).resolve().parents[2] / "shared" / "corpus"
+CORPUS = Path(os.environ.get("FLOWGAUGE_CORPUS", _BESIDE))
+
+needs_corpus = pytest.mark.skipif(not CORPUS.is_dir(), reason=f"no real captures at {CORPUS} (set FLOWGAUGE_CORPUS)")
+
+
+def corpus_files(folder: str, pattern: str = "*") -> list[Path]:
+    """All files below a folder of the corpus, sorted; none where the corpus is absent."""
+    return sorted(path for path in (CORPUS / folder).rglob(pattern) if path.is_file())

@@ -1,0 +1,382 @@
+"""Hypothesis strategies for captures that put every rule under stress, and for the options that go with them.
+
+Everything is drawn from small sets, the plainest value first: keys collide, sequence numbers meet,
+waits land on a timeout or 1 ns beside it, and failures shrink to a few plain packets.
+"""
+
+from __future__ import annotations
+
+from itertools import accumulate
+from typing import Any, NamedTuple
+
+import hypothesis.strategies as st
+from hypothesis.strategies import SearchStrategy
+
+from packets import (
+    A6,
+    B6,
+    ETHERNET,
+    HOUR,
+    LOOP,
+    MAC_A,
+    MAC_B,
+    NULL,
+    RAW_IP,
+    RAW_IPV4,
+    RAW_IPV6,
+    SECOND,
+    SLL,
+    SLL2,
+    START,
+    A,
+    B,
+    C,
+    Layer,
+    Sent,
+    eth,
+    extension,
+    fragment6,
+    icmp,
+    icmp6,
+    ip4,
+    ip6,
+    llc_ip,
+    loopback,
+    other,
+    sctp,
+    sll,
+    sll2,
+    snap,
+    tcp,
+    udp,
+)
+
+Frames = list[Sent]
+
+
+class Wire(NamedTuple):
+    """A frame without its time."""
+
+    data: bytes
+    length: int
+    link: int = ETHERNET
+
+
+# Times: the timeouts of `options`, the constants of the rules, and 1 ns to either side
+
+WAITS = [0, 1_000_000, *(SECOND * seconds for seconds in (1, 5, 10, 20, 15, 30, 40, 120, 240, 1800))]
+STEPS_BACK = [-1, -SECOND, -20 * SECOND]
+JUMPS = [HOUR, HOUR + 1, 2 * HOUR, -HOUR, -HOUR - 1, -2 * HOUR]
+
+
+def waits(*, jumps: bool = False) -> SearchStrategy[int]:
+    """ns from one packet to the next."""
+    exact = st.sampled_from(WAITS + STEPS_BACK + (JUMPS if jumps else []))
+    return st.builds(int.__add__, exact, st.sampled_from([0, 0, 1, -1]))
+
+
+def conversations(
+    wires: SearchStrategy[Wire], *, jumps: bool = False, timeless: bool = False, max_size: int = 30
+) -> SearchStrategy[Frames]:
+    """Frames with times; `jumps` steps over hours, `timeless` has records without time among them."""
+    missing = st.sampled_from([False] * 5 + [True]) if timeless else st.just(False)
+    steps = st.lists(st.tuples(waits(jumps=jumps), missing, wires), min_size=1, max_size=max_size)
+    return steps.map(_timed)
+
+
+def _timed(steps: list[tuple[int, bool, Wire]]) -> Frames:
+    times = accumulate((wait for wait, _, _ in steps), initial=START)
+    next(times)
+    first_link = steps[0][2].link
+    frames = []
+    for time, (_, missing, wire) in zip(times, steps, strict=True):
+        simple = missing and wire.link == first_link and wire.length == len(wire.data)
+        frames.append(Sent(None if simple else time, *wire))
+    return frames
+
+
+# Packets
+
+HOSTS4 = [A, B, C, "224.0.0.1", "255.255.255.255"]
+HOSTS6 = [A6, B6, "ff02::1", "::ffff:10.0.0.1", "::", "::a00:1"]
+PORTS = [40000, 443, 53, 0, 1023, 1024, 8080, 32767, 32768]
+FLAGS = ["S", "SA", "A", "PA", "FA", "R", "RA", "F", "", "SF", "SR", "FR", "FRA", "SRA", "SFRPAUEC"]
+NUMBERS = [0, 1, 2, 3, 4, 5, 8, 2**32 - 1, 2**32 - 2, 2**30, 2**30 + 1, 2**31, 2**31 + 1]
+SIZES = [0, 1, 2, 3, 100]
+
+
+def payloads() -> SearchStrategy[bytes]:
+    return st.sampled_from(SIZES).map(bytes)
+
+
+def _port_pairs(few: bool = False) -> SearchStrategy[tuple[int, int]]:
+    ports = st.sampled_from(PORTS[:2] if few else PORTS)
+    return st.tuples(ports, ports)
+
+
+def segments(ports: SearchStrategy[tuple[int, int]]) -> SearchStrategy[Layer]:
+    """TCP segments of all flags whose numbers meet, overtake and wrap around."""
+    fields = st.fixed_dictionaries(
+        {
+            "flags": st.sampled_from(FLAGS),
+            "seq": st.sampled_from(NUMBERS),
+            "ack": st.sampled_from(NUMBERS),
+            "payload": st.sampled_from(SIZES[:4]).map(bytes),
+            "window": st.sampled_from([65535, 0, 1, 2, 3]),
+            "scale": st.sampled_from([None, 0, 1, 14, 15]),
+        }
+    )
+    return st.builds(lambda pair, values: tcp(*pair, **values), ports, fields)
+
+
+def transports(version: int) -> SearchStrategy[Layer]:
+    """Every protocol that has rules of its own, and some that have none."""
+    pairs, kinds = _port_pairs(), st.integers(0, 18) | st.integers(127, 146)
+    codes = st.integers(0, 3)
+    return st.one_of(
+        st.builds(lambda pair, payload: udp(*pair, payload), pairs, payloads()),
+        st.builds(lambda pair, payload, said: udp(*pair, payload, length=said), pairs, payloads(), st.integers(0, 20)),
+        segments(pairs),
+        st.builds(lambda pair, payload: sctp(*pair, payload), pairs, payloads()),
+        st.builds(icmp if version == 4 else icmp6, kinds, codes, payloads()),
+        st.builds(other, st.sampled_from([47, 50, 59, 2, 1, 58, 51, 0]), payloads()),
+    )
+
+
+def packets4() -> SearchStrategy[Layer]:
+    """IPv4 packets, with options, wrong lengths and fragment bits."""
+    fields = st.fixed_dictionaries(
+        {},
+        optional={
+            "options": st.sampled_from([bytes(4), bytes(40)]),
+            "length": st.integers(0, 70),
+            "version": st.sampled_from([6, 5]),
+            "words": st.integers(0, 15),
+            "identification": st.integers(0, 2),
+            "offset": st.integers(0, 2),
+            "more": st.booleans(),
+        },
+    )
+    host = st.sampled_from(HOSTS4)
+    plain = st.builds(ip4, transports(4), host, host)
+    return plain | st.builds(
+        lambda content, a, b, values: ip4(content, a, b, **values), transports(4), host, host, fields
+    )
+
+
+def packets6() -> SearchStrategy[Layer]:
+    """IPv6 packets, with chains of extension headers, wrong lengths and fragment headers."""
+    headers = st.one_of(
+        st.builds(
+            lambda kind, units: lambda content: extension(kind, content, units=units),
+            st.sampled_from([0, 43, 60, 51]),
+            st.integers(0, 4),
+        ),
+        st.builds(
+            lambda identification, offset, more: (
+                lambda content: fragment6(content, identification=identification, offset=offset, more=more)
+            ),
+            st.integers(0, 2),
+            st.integers(0, 2),
+            st.booleans(),
+        ),
+    )
+    host = st.sampled_from(HOSTS6)
+    lengths = st.none() | st.integers(0, 70)
+
+    def build(content: Layer, chain: list[Any], source: str, destination: str, length: int | None) -> Layer:
+        for header in chain:
+            content = header(content)
+        return ip6(content, source, destination, length=length)
+
+    return st.builds(build, transports(6), st.lists(headers, max_size=3), host, host, lengths)
+
+
+# Frames
+
+TAG_TYPES = [0x8100, 0x88A8, 0x9100]
+MACS = [MAC_A, MAC_B, b"\xff" * 6, bytes.fromhex("01005e000001")]
+
+
+def _tags() -> SearchStrategy[list[tuple[int, int]]]:
+    tag = st.tuples(st.sampled_from(TAG_TYPES), st.sampled_from([5, 6, 0, 0xE005, 0xF000]))
+    return st.lists(tag, max_size=3)
+
+
+def _frame(content: Layer, link: int, variant: int, tags: list[tuple[int, int]], macs: tuple[bytes, bytes]) -> bytes:
+    """A packet behind a link header; `variant` chooses among those that a link type has."""
+    families = {0x0800: [2, 2, 7], 0x86DD: [24, 28, 30, 10]}
+    if link == ETHERNET:
+        plain = eth(content, *macs, vlans=tags, padding=4 * (variant % 2))
+        return [plain, plain, snap(content, *macs), llc_ip(content, *macs)][variant]
+    if link in (SLL, SLL2):
+        return (sll if link == SLL else sll2)(content, macs[0][: 6 if variant else 4], vlans=tags)
+    if link in (NULL, LOOP):
+        family = families[content.number]
+        return loopback(content, family[variant % len(family)], "><"[variant % 2])
+    return content.data
+
+
+def frames(content: SearchStrategy[Layer]) -> SearchStrategy[tuple[bytes, int]]:
+    """Link header and packet, with the link type."""
+    links = st.sampled_from([ETHERNET] * 8 + [RAW_IP, 12, 14, RAW_IPV4, RAW_IPV6, NULL, LOOP, SLL, SLL2, 147])
+    mac = st.sampled_from(MACS)
+    return st.builds(
+        lambda packet, link, variant, tags, macs: (_frame(packet, link, variant, tags, macs), link),
+        content,
+        links,
+        st.integers(0, 3),
+        st.just([]) | _tags(),
+        st.tuples(mac, mac),
+    )
+
+
+@st.composite
+def damaged(draw: st.DrawFn, whole: SearchStrategy[tuple[bytes, int]]) -> Wire:
+    """A frame that is cut at any byte, has a byte changed, or lies about its length on the wire."""
+    data, link = draw(whole)
+    length = len(data)
+    harm = draw(st.sampled_from(["none", "cut", "byte", "longer", "shorter", "cut and byte"]))
+    if "byte" in harm and data:
+        at = draw(st.integers(0, min(len(data), 100) - 1))
+        data = data[:at] + bytes([draw(st.integers(0, 255))]) + data[at + 1 :]
+    if "cut" in harm:
+        data = data[: draw(st.integers(0, len(data)))]
+    if harm == "longer":
+        length += draw(st.integers(1, 2000))
+    if harm == "shorter":
+        length = draw(st.integers(0, length))
+    return Wire(data, length, link)
+
+
+def anything() -> SearchStrategy[Frames]:
+    """All layers, all kinds of damage, all kinds of times."""
+    wires = damaged(frames(packets4() | packets6()))
+    return conversations(wires, jumps=True, timeless=True)
+
+
+def single_frames() -> SearchStrategy[Frames]:
+    """Many packets at one time: what the decoder makes of each."""
+    wires = damaged(frames(packets4() | packets6()))
+    return st.lists(wires, min_size=1, max_size=40).map(lambda chosen: [Sent(START, *wire) for wire in chosen])
+
+
+# Conversations of one kind
+
+
+def _plain(packet: Layer) -> Wire:
+    data = eth(packet)
+    return Wire(data, len(data))
+
+
+def connections() -> SearchStrategy[Frames]:
+    """TCP segments on one or two keys, in any order: handshakes, endings, resets, reuse."""
+    content = segments(_port_pairs(few=True))
+    segment = st.builds(lambda layer, back: ip4(layer, B, A) if back else ip4(layer), content, st.booleans())
+    cut = st.builds(
+        lambda wire, captured: wire._replace(data=wire.data[:captured]), segment.map(_plain), st.integers(38, 60)
+    )
+    tail = st.builds(
+        lambda back: _plain(ip4(Layer(6, bytes(8)), *((B, A) if back else (A, B)), offset=1)), st.booleans()
+    )
+    return conversations(st.one_of(segment.map(_plain), segment.map(_plain), segment.map(_plain), cut, tail))
+
+
+@st.composite
+def exchanges(draw: st.DrawFn) -> Frames:
+    """Connections whose numbers are in order, with resets, closes and new SYNs in between."""
+    scale = draw(st.sampled_from([None, 0, 3]))
+    next_number = [draw(st.sampled_from(NUMBERS)), draw(st.sampled_from(NUMBERS))]
+    steps = draw(
+        st.lists(
+            st.tuples(
+                waits(),
+                st.integers(0, 1),
+                st.sampled_from(["A", "S", "SA", "PA", "FA", "R", "RA", "S2", "PA+", "PA-", "R+", "R-"]),
+                st.sampled_from([0, 1, 1000]),
+            ),
+            min_size=1,
+            max_size=25,
+        )
+    )
+    time, result = START, []
+    for wait, side, kind, size in steps:
+        time += wait
+        flags, seq = kind.rstrip("2+-"), next_number[side]
+        if kind == "S2":
+            seq = next_number[side] = (seq + 12345) % 2**32
+        if kind.endswith(("+", "-")):
+            seq += draw(st.sampled_from([1, 65535, 65536, 2**30])) * (1 if kind.endswith("+") else -1)
+        payload = bytes(size if "P" in flags else 0)
+        segment = tcp(
+            (40000, 443)[side], (443, 40000)[side], flags, seq, next_number[1 - side], payload, window=1000, scale=scale
+        )
+        if not kind.endswith(("+", "-")) and "R" not in flags:
+            next_number[side] = (seq + len(payload) + ("S" in flags) + ("F" in flags)) % 2**32
+        result.append(Sent(time, *_plain(ip4(segment, *((A, B), (B, A))[side]))))
+    return result
+
+
+def fragments() -> SearchStrategy[Frames]:
+    """Pieces of a few datagrams in any order, among packets on the same keys."""
+    bodies = [
+        udp(50000, 53, bytes(16)),
+        udp(50001, 53, bytes(16)),
+        icmp(8, 0, bytes(20)),
+        icmp(0, 0, bytes(20)),
+        tcp(40000, 443, "S", 1, payload=bytes(4)),
+        other(47, bytes(24)),
+        udp(0, 0, bytes(16)),
+    ]
+
+    def piece(body: Layer, part: int, identification: int, version: int, back: bool) -> Layer:
+        fields: dict[str, Any] = {"identification": identification, "offset": part, "more": part < 2}
+        content = Layer(body.number, body.data[8 * part : 8 * part + 8])
+        if version == 4:
+            return ip4(content, *((B, A) if back else (A, B)), **fields)
+        return ip6(fragment6(content, **fields), *((B6, A6) if back else (A6, B6)))
+
+    body = st.sampled_from(bodies)
+    pieces = st.builds(piece, body, st.integers(0, 2), st.integers(0, 1), st.sampled_from([4, 4, 4, 6]), st.booleans())
+    whole = st.builds(lambda content, back: ip4(content, *((B, A) if back else (A, B))), body, st.booleans())
+    return conversations(st.one_of(pieces, pieces, whole).map(_plain), jumps=True)
+
+
+def clocks() -> SearchStrategy[Frames]:
+    """Datagrams of two flows and a connection at times that jump, stray and are missing."""
+    packets = [
+        ip4(udp(50000, 53)),
+        ip4(udp(53, 50000), B, A),
+        ip4(udp(50001, 53)),
+        ip4(tcp(40000, 443, "S", 1)),
+        ip4(tcp(443, 40000, "RA", 0, 2), B, A),
+        Layer(0x0806, bytes(28)),
+    ]
+    return conversations(st.sampled_from(packets).map(_plain), jumps=True, timeless=True, max_size=40)
+
+
+def crowds() -> SearchStrategy[Frames]:
+    """Flows of more keys than a small `max_flows` holds."""
+    datagram = st.builds(lambda port: ip4(udp(port, 53)), st.integers(50000, 50007))
+    segment = st.builds(
+        lambda port, flags: ip4(tcp(port, 443, flags, 1)), st.integers(40000, 40003), st.sampled_from(["S", "A", "R"])
+    )
+    return conversations(st.one_of(datagram, segment).map(_plain), max_size=50)
+
+
+# Options
+
+
+def options(*, limit: bool = False) -> SearchStrategy[dict[str, Any]]:
+    """Options of both meters under the same names; those that are absent have their default."""
+    timeout = st.sampled_from([10.0, 20.0, 120.0, 1.0, None])
+    choices: dict[str, SearchStrategy[Any]] = {
+        "idle_timeout": timeout.map(lambda seconds: (seconds,) * 4) | st.tuples(timeout, timeout, timeout, timeout),
+        "active_timeout": st.sampled_from([15.0, 5.0, 1.0, None]),
+        "key": st.just("hosts"),
+        "no_tcp_end": st.just(True),
+        "vlan_in_key": st.just(True),
+        "first_is_client": st.just(True),
+    }
+    required = {"max_flows": st.integers(1, 4)} if limit else {}
+    return st.fixed_dictionaries(required, optional=choices)

@@ -1,0 +1,113 @@
+"""The package and the oracle agree on captures that Hypothesis makes up: every column, order, reasons and counters.
+
+FLOWGAUGE_EXAMPLES multiplies the number of captures tried (default 1, some 20 s in all).
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+import strategies
+from meters import by_oracle, by_package, differences
+from packets import capture
+from strategies import Frames
+
+EFFORT = int(os.environ.get("FLOWGAUGE_EXAMPLES", "1"))
+
+
+def examples(number: int) -> settings:
+    """So many captures, times the effort that the environment asks for."""
+    slow = [HealthCheck.too_slow, HealthCheck.data_too_large]
+    return settings(max_examples=number * EFFORT, deadline=None, suppress_health_check=slow)
+
+
+def assert_agreement(frames: Frames, options: dict[str, Any]) -> None:
+    content = capture(frames)
+    assert differences(by_oracle(content, **options), by_package(content, **options)) == []
+
+
+@examples(300)
+@given(frames=strategies.single_frames())
+def test_both_decode_alike(frames: Frames) -> None:
+    """Of any frame, whole, cut or damaged, both see the same reason, key, lengths and flags."""
+    assert_agreement(frames, {})
+
+
+@examples(300)
+@given(frames=strategies.connections(), options=strategies.options())
+def test_both_follow_segments_in_any_order_alike(frames: Frames, options: dict[str, Any]) -> None:
+    """Segments with any flags and numbers open, close, reuse and cut the same flows."""
+    assert_agreement(frames, options)
+
+
+@examples(200)
+@given(frames=strategies.exchanges(), options=strategies.options())
+def test_both_follow_orderly_connections_alike(frames: Frames, options: dict[str, Any]) -> None:
+    """Connections whose numbers follow each other end for the same reasons."""
+    assert_agreement(frames, options)
+
+
+@examples(200)
+@given(frames=strategies.fragments(), options=strategies.options())
+def test_both_order_fragments_alike(frames: Frames, options: dict[str, Any]) -> None:
+    """Fragments in any order reach the same flows at the same times."""
+    assert_agreement(frames, options)
+
+
+@examples(200)
+@given(frames=strategies.clocks(), options=strategies.options())
+def test_both_run_the_clock_alike(frames: Frames, options: dict[str, Any]) -> None:
+    """Times that jump, stray and are missing give the same clock, boundaries and order of rows."""
+    assert_agreement(frames, options)
+
+
+@examples(150)
+@given(frames=strategies.crowds(), options=strategies.options(limit=True))
+def test_both_evict_alike(frames: Frames, options: dict[str, Any]) -> None:
+    """More keys than max_flows evict the same flows."""
+    assert_agreement(frames, options)
+
+
+@examples(200)
+@given(frames=strategies.anything(), options=strategies.options())
+def test_both_meter_anything_alike(frames: Frames, options: dict[str, Any]) -> None:
+    """Everything at once: layers, damage, fragments, odd times and any options."""
+    assert_agreement(frames, options)
+
+
+class Trickle(io.RawIOBase):
+    """A stream that gives at most `size` bytes at a time and cannot seek."""
+
+    def __init__(self, content: bytes, size: int) -> None:
+        self._content, self._size = io.BytesIO(content), size
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer)[: self._size]
+        return self._content.readinto(view)
+
+
+@examples(60)
+@given(frames=strategies.anything(), options=strategies.options())
+@pytest.mark.parametrize("rows", [16, 33])
+def test_batch_size_changes_nothing(rows: int, frames: Frames, options: dict[str, Any]) -> None:
+    """Packet batches of any size give the same rows."""
+    content = capture(frames * 3)
+    assert differences(by_package(content, **options), by_package(content, rows=rows, **options)) == []
+
+
+@examples(60)
+@given(frames=strategies.clocks() | strategies.fragments(), options=strategies.options())
+@pytest.mark.parametrize("size", [1, 1000])
+def test_chunking_changes_nothing(size: int, frames: Frames, options: dict[str, Any]) -> None:
+    """A stream that comes in small pieces gives the same rows as one that comes at once."""
+    content = capture(frames)
+    found = by_package(Trickle(content, size), **options)
+    assert differences(by_package(content, **options), found) == []
