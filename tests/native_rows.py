@@ -24,7 +24,9 @@ def _column(field: pa.Field, rows: int, rng: np.random.Generator) -> pa.Array:
     if field.name == "protocol":
         return pa.array(rng.choice([6, 17, 1], rows), kind)
     if pa.types.is_dictionary(kind):
-        return pa.DictionaryArray.from_arrays(pa.array(rng.integers(0, len(_TEXTS), rows), pa.int32(), mask=null), _TEXTS)
+        return pa.DictionaryArray.from_arrays(
+            pa.array(rng.integers(0, len(_TEXTS), rows), pa.int32(), mask=null), _TEXTS
+        )
     if pa.types.is_string(kind):
         return pa.array([f"{field.name} {number}" for number in rng.integers(0, 99, rows)], kind, mask=null)
     if pa.types.is_timestamp(kind):

@@ -12,10 +12,10 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 import pytest
-from corpus_folder import CORPUS, needs_corpus
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from corpus_folder import CORPUS, needs_corpus
 from flowgauge.arrays import community_id_array, ip_array, mac_array
 from flowgauge.kernels.packet import NO_MAC
 
@@ -55,13 +55,28 @@ def test_addresses_are_dotted_or_rfc_5952(addresses: list[Address]) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["::", "::1", "1::", "1:0:0:2::3", "1::2:0:0:3:4", "1:0:2:3:4:5:6:7", "::ffff:0.0.0.0", "::ffff:1.2.3.4", "::102:304"]
-    + ["::fffe:1:2", "fe80::1", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "0.0.0.0", "255.255.255.255", "10.0.200.9"],
+    [
+        "::",
+        "::1",
+        "1::",
+        "1:0:0:2::3",
+        "1::2:0:0:3:4",
+        "1:0:2:3:4:5:6:7",
+        "::ffff:0.0.0.0",
+        "::ffff:1.2.3.4",
+        "::102:304",
+        "::fffe:1:2",
+        "fe80::1",
+        "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+        "0.0.0.0",
+        "255.255.255.255",
+        "10.0.200.9",
+    ],
 )
 def test_addresses_at_the_edges(text: str) -> None:
     """Zero runs at either end, equal runs, single zero groups and mapped addresses are written as they are known."""
     address = ipaddress.ip_address(text)
-    assert texts([address]) == [text if "ffff:" in text else rfc5952(address)]
+    assert texts([address]) == [text if "." in text else rfc5952(address)]
 
 
 def test_a_zero_run_of_one_group_is_not_shortened_and_the_first_of_equal_runs_is() -> None:
@@ -137,7 +152,9 @@ PROTOCOLS = st.one_of(st.sampled_from([1, 6, 17, 58, 132, 47]), st.integers(0, 2
 FLOWS = st.one_of(
     *(
         st.builds(Flow, addresses, addresses, PROTOCOLS, st.integers(0, 255), st.integers(0, 65535))
-        | st.builds(Flow, addresses, addresses, st.sampled_from([6, 17, 132]), st.integers(0, 65535), st.integers(0, 65535))
+        | st.builds(
+            Flow, addresses, addresses, st.sampled_from([6, 17, 132]), st.integers(0, 65535), st.integers(0, 65535)
+        )
         for addresses in (V4, V6)
     )
 )

@@ -127,14 +127,13 @@ class Meter:
 
     def _drain(self) -> Iterator[pa.RecordBatch]:
         self._drained_epoch = int(self.table.state.epoch)
-        slots = self._call("finalize", self.table.take_ended)
+        slots = self._call("finalize", self.table.ended)
         for begin in range(0, len(slots), _SLICE_ROWS):
             yield self._call("finalize", self._build, slots[begin : begin + _SLICE_ROWS])
 
     def _build(self, slots: np.ndarray) -> pa.RecordBatch:
-        flows = self.table.flows[slots]
-        batch = self.records.build(flows, [state[slots] for state in self.table.states])
-        self.table.free(slots)
+        flows, states = self.table.take(slots)
+        batch = self.records.build(flows, states)
         counts = np.bincount(flows["end_reason"], minlength=len(st.END_REASONS))
         self.flows += int((flows["part"] == 0).sum())
         self.ended.update({name: int(n) for name, n in zip(st.END_REASONS, counts, strict=True) if n})

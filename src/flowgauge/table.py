@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from importlib import resources
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +13,9 @@ from flowgauge.config import NANOSECONDS, MeterConfig, Timeout
 from flowgauge.kernels import lifetime
 from flowgauge.kernels import state as st
 from flowgauge.kernels.header import TCP
+from flowgauge.kernels.rows import take_rows
 
-_FIRST_CAPACITY = 4096
+_FIRST_CAPACITY = 32768  # untouched rows cost no memory
 _SERVICE_BITS = {"tcp": 1, "udp": 2, "sctp": 4}
 
 
@@ -143,8 +145,8 @@ class FlowTable:
         s.unanswered, s.unanswered_stop = 0, int(waiting.sum())
         s.snapshot, s.snapshot_clock = s.ordinal, s.clock
 
-    def take_ended(self) -> NDArray[np.int32]:
-        """Slots of the records that have left, in output order; they stay in use until :meth:`free`."""
+    def ended(self) -> NDArray[np.int32]:
+        """Slots of the records that have left, in output order; they stay in use until :meth:`take`."""
         s = self.state
         ended = self.arrays.ended[: s.ended]
         leave = self.flows.leave[ended]
@@ -157,13 +159,23 @@ class FlowTable:
         order = np.lexsort((f.part[slots], f.flow_id[slots], f.end[slots], leave[left]))
         return slots[order]
 
-    def free(self, slots: NDArray[np.int32]) -> None:
-        """Zero these slots and make them free."""
+    def take(self, slots: NDArray[np.int32]) -> tuple[NDArray[Any], list[NDArray[Any]]]:
+        """The records in these slots and their feature states; the slots are free from here on."""
         s = self.state
-        for array in (self.flows, *self.states):
-            array[slots] = np.zeros(1, array.dtype)
+        flows, *states = (_take(array, slots) for array in (self.flows, *self.states))
         self.arrays.free_slots[s.free_slots : s.free_slots + len(slots)] = slots
         s.free_slots += len(slots)
+        return flows, states
+
+
+def _take(table: NDArray[Any], slots: NDArray[np.int32]) -> NDArray[Any]:
+    out = np.empty(len(slots), table.dtype)
+    take_rows(_words(table), slots, _words(out))
+    return out
+
+
+def _words(records: NDArray[Any]) -> NDArray[np.uint64]:
+    return records.view(np.ndarray).view(np.uint64).reshape(len(records), -1)
 
 
 def _index_length(keys: int) -> int:

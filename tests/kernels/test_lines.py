@@ -14,7 +14,7 @@ def test_every_byte_that_a_format_escapes_is_special() -> None:
     for byte in range(256):
         data = np.array([65, byte, 65], np.uint8)
         data.setflags(write=False)
-        escaped = byte < 128 and (len(json.dumps(chr(byte))) != 3 and byte != 127 or chr(byte) in ',"\r\n')
+        escaped = chr(byte) in ',"\r\n' or len(json.dumps(chr(byte), ensure_ascii=False)) != 3
         assert is_plain(data, 0, 3) == (not escaped), byte
 
 

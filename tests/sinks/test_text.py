@@ -17,12 +17,12 @@ import pyarrow.csv
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from native_rows import SCHEMA, native_batch
 
 from flowgauge.errors import ConfigError
-from flowgauge.sinks import open_sink
+from flowgauge.sinks import lines, open_sink
+from native_rows import SCHEMA, native_batch
 
-TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\r"), max_size=8)
+TEXTS = st.text(st.characters(codec="utf-8") | st.sampled_from(',"\r\n\\\u2028\x1c\x00'), max_size=8)
 
 
 def text_of(batches: list[pa.RecordBatch], format: str) -> str:
@@ -42,7 +42,7 @@ def csv_rows(**columns: Any) -> list[list[str]]:
 
 def json_rows(**columns: Any) -> list[dict[str, Any]]:
     """The objects, as the standard library reads them."""
-    return [json.loads(line) for line in text_of([pa.RecordBatch.from_pydict(columns)], "jsonl").splitlines()]
+    return [json.loads(line) for line in text_of([pa.RecordBatch.from_pydict(columns)], "jsonl").split("\n")[:-1]]
 
 
 def in_csv(value: Any) -> str:
@@ -73,7 +73,7 @@ def test_csv_holds_every_value_of_a_native_batch() -> None:
 def test_json_lines_hold_every_value_of_a_native_batch() -> None:
     """Each line is an object with every column, null where there is no value."""
     batch = native_batch(60).slice(13, 40)
-    rows = [json.loads(line) for line in text_of([batch], "jsonl").splitlines()]
+    rows = [json.loads(line) for line in text_of([batch], "jsonl").split("\n")[:-1]]
     assert [list(row) for row in rows] == [batch.schema.names] * 40
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         assert [row[name] for row in rows] == comparable(column), name
@@ -156,9 +156,10 @@ def test_a_null_in_a_dictionary_is_null() -> None:
     assert [row["text"] for row in json_rows(text=column)] == ["a,b", None, None]
 
 
-def test_texts_longer_than_the_buffer() -> None:
-    """Lines of megabytes are written whole."""
-    texts = ["a" * 5_000_000, "b", "c" * 3_000_000]
+def test_texts_longer_than_the_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line longer than all that is formatted at a time is written whole."""
+    monkeypatch.setattr(lines, "_SLOT_BYTES", 1000)
+    texts = ["a" * 5000, "b", "c" * 3000, *"short lines"]
     assert text_of([pa.RecordBatch.from_pydict({"text": texts})], "csv") == "\n".join(["text", *texts]) + "\n"
 
 
@@ -184,7 +185,7 @@ def test_pyarrow_reads_the_types_back() -> None:
 def test_nested_columns_are_refused(format: str) -> None:
     """A list is no text: one line says which column and which formats take it."""
     batch = pa.RecordBatch.from_pydict({"splt": [[1, 2]]})
-    with pytest.raises(ConfigError, match="'splt' holds list.*Parquet or Arrow"):
+    with pytest.raises(ConfigError, match=r"'splt' holds list.*Parquet or Arrow"):
         text_of([batch], format)
 
 
@@ -206,6 +207,8 @@ def test_compression_by_extension(tmp_path: Any, extension: str) -> None:
 def test_rows_without_nulls_after_rows_with_nulls() -> None:
     """Validity belongs to each batch: bits of one do not leak into the next."""
     schema = pa.schema([("n", pa.int64())])
-    batches = [pa.RecordBatch.from_arrays([pa.array(values)], schema=schema) for values in ([1, None], [2, 3], [None, 4])]
+    batches = [
+        pa.RecordBatch.from_arrays([pa.array(values)], schema=schema) for values in ([1, None], [2, 3], [None, 4])
+    ]
     assert text_of(batches, "csv") == "n\n1\n\n2\n3\n\n4\n"
-    assert np.array_equal([json.loads(line)["n"] for line in text_of(batches, "jsonl").splitlines()][2:4], [2, 3])
+    assert np.array_equal([json.loads(line)["n"] for line in text_of(batches, "jsonl").split("\n")[:-1]][2:4], [2, 3])

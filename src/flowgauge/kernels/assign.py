@@ -112,45 +112,42 @@ def _count_time(q, k):
 
 
 @kernel
-def _open_flow(p, i, t, number, previous):
+def _open_flow(q, k, s, c, services, previous):
     """Begin a flow on a key: direction and identity."""
-    k, s = t.keys[number], t.state[0]
     client, by = True, BY_FIRST
-    if not t.config[0].first_is_client:
-        client, by = source_is_client(p, i, t.services, previous)
+    if not c.first_is_client:
+        client, by = source_is_client(q, services, previous)
     k.flags &= ACTIVE | IN_CLOSING
-    if client == (p.swapped[i] != 0):
+    if client == (q.swapped != 0):
         k.flags |= CLIENT_IS_B
     k.client_by = by
     k.part = 0
-    k.flow_id = s.flow_base + p.record_offset[i]
-    k.first_packet = p.number[i]
+    k.flow_id = s.flow_base + q.record_offset
+    k.first_packet = q.number
 
 
 @kernel
-def _open_record(p, i, t, k, direction):
-    """Begin a record in a fresh slot."""
-    k.slot = new_slot(t)
-    k.part_start = p.time[i]
-    f = t.flows[k.slot]
-    if direction == 0:
-        f.client_hi, f.client_lo, f.server_hi, f.server_lo = p.src_hi[i], p.src_lo[i], p.dst_hi[i], p.dst_lo[i]
-        f.client_port, f.server_port = p.src_port[i], p.dst_port[i]
-        f.client_mac, f.server_mac = p.src_mac[i], p.dst_mac[i]
+def _open_record(q, k, f, capture):
+    """Begin the record `f` of a key."""
+    k.part_start = q.time
+    if q.direction == 0:
+        f.client_hi, f.client_lo, f.server_hi, f.server_lo = q.src_hi, q.src_lo, q.dst_hi, q.dst_lo
+        f.client_port, f.server_port = q.src_port, q.dst_port
+        f.client_mac, f.server_mac = q.src_mac, q.dst_mac
     else:
-        f.client_hi, f.client_lo, f.server_hi, f.server_lo = p.dst_hi[i], p.dst_lo[i], p.src_hi[i], p.src_lo[i]
-        f.client_port, f.server_port = p.dst_port[i], p.src_port[i]
-        f.client_mac, f.server_mac = p.dst_mac[i], p.src_mac[i]
-    f.start = f.end = p.time[i]
+        f.client_hi, f.client_lo, f.server_hi, f.server_lo = q.dst_hi, q.dst_lo, q.src_hi, q.src_lo
+        f.client_port, f.server_port = q.dst_port, q.src_port
+        f.client_mac, f.server_mac = q.dst_mac, q.src_mac
+    f.start = f.end = q.time
     f.flow_id, f.first_packet, f.part = k.flow_id, k.first_packet, k.part
-    f.capture = t.state[0].capture
-    f.protocol, f.ip_version = p.protocol[i], p.ip_version[i]
-    f.vlan, f.vlan_outer = p.vlan[i], p.vlan_outer[i]
-    f.icmp_type, f.icmp_code = p.icmp_type[i], p.icmp_code[i]
-    f.client_by, f.opener = k.client_by, direction
-    if p.protocol[i] == ICMP or p.protocol[i] == ICMPV6:
+    f.capture = capture
+    f.protocol, f.ip_version = q.protocol, q.ip_version
+    f.vlan, f.vlan_outer = q.vlan, q.vlan_outer
+    f.icmp_type, f.icmp_code = q.icmp_type, q.icmp_code
+    f.client_by, f.opener = k.client_by, q.direction
+    if q.protocol == ICMP or q.protocol == ICMPV6:
         f.client_port = f.server_port = 0
-        f.has_icmp = p.fragment[i] != TAIL_FRAGMENT
+        f.has_icmp = q.fragment != TAIL_FRAGMENT
 
 
 @kernel
@@ -169,36 +166,33 @@ def _swap_roles(k):
 
 
 @kernel
-def _turn(p, i, t, number, verdict, reason):
-    """End the record of a key and begin what comes after it: another flow or the next part."""
-    k = t.keys[number]
-    closed = k.flags & CLOSED != 0
-    end_record(t, number, END_IDLE if reason == END_GONE else reason, t.state[0].epoch + 1)
-    if verdict == NEXT_PART:
-        k.part += 1
-        if closed:
-            k.flags |= LATE
-        if t.config[0].first_is_client and t.packet[0].direction == 1:
-            _swap_roles(k)
-        return
-    previous = UNDECIDED
-    if reason == END_IDLE:
-        previous = CLIENT if t.packet[0].direction == 0 else SERVER
-    wheel_remove(t, number)  # its time may come earlier now, where the clock was set back
-    _open_flow(p, i, t, number, previous)
+def _next_part(q, k, c):
+    """The next part of a flow whose record has ended."""
+    k.part += 1
+    if k.flags & CLOSED:
+        k.flags |= LATE
+    if c.first_is_client and q.direction == 1:
+        _swap_roles(k)
 
 
 @kernel
-def _add_key(p, i, t, word):
+def _next_flow(q, t, number, reason):
+    """Another flow on a key whose record has ended for this reason."""
+    k, previous = t.keys[number], UNDECIDED
+    if reason == END_IDLE:
+        previous = CLIENT if q.direction == 0 else SERVER
+    wheel_remove(t.keys, t.buckets, number)  # its time may come earlier now, where the clock was set back
+    _open_flow(q, k, t.state[0], t.config[0], t.services, previous)
+
+
+@kernel
+def _add_key(q, t):
     """A fresh key with a flow on it; -1 when room must be made first."""
     s = t.state[0]
-    if s.keys >= t.config[0].max_keys and not make_room(t, p.clock[i]):
+    if s.keys >= t.config[0].max_keys and not make_room(t, q.clock):
         return I64(-1)
-    if p.swapped[i]:
-        number = new_key(t, p.hash[i], p.dst_hi[i], p.dst_lo[i], p.src_hi[i], p.src_lo[i], word)
-    else:
-        number = new_key(t, p.hash[i], p.src_hi[i], p.src_lo[i], p.dst_hi[i], p.dst_lo[i], word)
-    _open_flow(p, i, t, number, UNDECIDED)
+    number = new_key(s, t.keys, t.free_keys, t.index, q)
+    _open_flow(q, t.keys[number], s, t.config[0], t.services, UNDECIDED)
     return number
 
 
@@ -211,7 +205,7 @@ def _note_closed(t, number):
         s.closing += 1
 
 
-@kernel
+@inline_kernel
 def _lacks_room(t):
     """Whether no key or no slot is left for one more flow."""
     s = t.state[0]
@@ -220,30 +214,43 @@ def _lacks_room(t):
 
 
 @inline_kernel
-def _load(q, p, i):
-    """Copy what the helpers need of row i."""
-    q.time, q.swapped, q.flags, q.payload = p.time[i], p.swapped[i], p.tcp_flags[i], p.payload_len[i]
+def _load(q, p, i, tcp_end):
+    """Copy what every packet's rules need of row i."""
+    q.time, q.clock, q.swapped, q.flags, q.payload = p.time[i], p.clock[i], p.swapped[i], p.tcp_flags[i], p.payload_len[i]
     q.seq, q.ack, q.window, q.wscale = p.tcp_seq[i], p.tcp_ack[i], p.tcp_window[i], p.tcp_wscale[i]
+    q.protocol, q.fragment = p.protocol[i], p.fragment[i]
+    q.connection = tcp_end and q.protocol == TCP and q.fragment != TAIL_FRAGMENT
 
 
 @inline_kernel
-def _count(p, i, t, number):
-    """Count a packet into the flow on its key."""
-    k, s, q = t.keys[number], t.state[0], t.packet[0]
+def _load_opening(q, p, i, word):
+    """Copy what the opening of a flow or record needs besides."""
+    q.src_hi, q.src_lo, q.dst_hi, q.dst_lo = p.src_hi[i], p.src_lo[i], p.dst_hi[i], p.dst_lo[i]
+    q.src_port, q.dst_port, q.src_mac, q.dst_mac = p.src_port[i], p.dst_port[i], p.src_mac[i], p.dst_mac[i]
+    q.ip_version, q.vlan, q.vlan_outer = p.ip_version[i], p.vlan[i], p.vlan_outer[i]
+    q.icmp_type, q.icmp_code = p.icmp_type[i], p.icmp_code[i]
+    q.hash, q.word, q.record_offset, q.number = p.hash[i], word, p.record_offset[i], p.number[i]
+
+
+@inline_kernel
+def _count(q, t, number):
+    """Count a packet into the flow on its key; the slot of its record."""
+    k, s = t.keys[number], t.state[0]
     q.direction = q.swapped ^ np.uint8(k.flags & CLIENT_IS_B != 0)
     if k.slot < 0:
-        _open_record(p, i, t, k, q.direction)
+        k.slot = new_slot(s, t.free_slots)
+        _open_record(q, k, t.flows[k.slot], s.capture)
     if _count_time(q, k):
         t.flows[k.slot].clock_back += 1
     if q.gap < 0 and k.bucket < 0:
-        wheel_add(t, number)
+        wheel_add(s, t.config[0], t.keys, t.buckets, number)
     s.ordinal += 1
     k.used, k.used_clock = s.ordinal, q.clock
-    p.slot[i], p.direction[i], p.gap[i], p.gap_direction[i] = k.slot, q.direction, q.gap, q.gap_direction
-    if not is_bare_syn(q.flags) and p.fragment[i] != TAIL_FRAGMENT:
+    if not is_bare_syn(q.flags) and not (q.fragment == TAIL_FRAGMENT and q.protocol == TCP):
         k.flags |= PROGRESSED
     if q.connection and track(k, q):
         _note_closed(t, number)
+    return k.slot
 
 
 @kernel
@@ -261,6 +268,30 @@ def _touch(p, begin, stop, t):
     t.state[0].touched = seen
 
 
+@inline_kernel
+def _find(p, i, t, word):
+    """The key of row i, -1 without one."""
+    if p.swapped[i]:
+        return find(t.index, t.keys, p.hash[i], p.dst_hi[i], p.dst_lo[i], p.src_hi[i], p.src_lo[i], word)
+    return find(t.index, t.keys, p.hash[i], p.src_hi[i], p.src_lo[i], p.dst_hi[i], p.dst_lo[i], word)
+
+
+@inline_kernel
+def _settle(q, p, i, t, number, word):
+    """Let the packet end the record on its key, where it does."""
+    k, s, c = t.keys[number], t.state[0], t.config[0]
+    q.direction = q.swapped ^ np.uint8(k.flags & CLIENT_IS_B != 0)
+    verdict, reason = _verdict(q, k, c, s)
+    if verdict == STAYS:
+        return
+    _load_opening(q, p, i, word)
+    end_record(s, k, t.flows, t.ended, END_IDLE if reason == END_GONE else reason, s.epoch + 1)
+    if verdict == NEXT_PART:
+        _next_part(q, k, c)
+    else:
+        _next_flow(q, t, number, reason)
+
+
 @kernel
 def assign(p, begin, stop, t, words):
     """Fill slot, direction, gap and gap_direction of rows begin..stop.
@@ -276,29 +307,23 @@ def assign(p, begin, stop, t, words):
         if p.epoch[i] != s.source_epoch:
             s.source_epoch = p.epoch[i]
             boundary(t, p.clock[i])
-        s.clock = q.clock = p.clock[i]
+        s.clock = p.clock[i]
         p.slot[i] = -1
         if p.reason[i] != METERED:
             continue
         if _lacks_room(t):
             s.status = FULL
             return i
-        _load(q, p, i)
-        q.connection = c.tcp_end and p.protocol[i] == TCP and p.fragment[i] != TAIL_FRAGMENT
-        a_hi, a_lo, b_hi, b_lo = p.src_hi[i], p.src_lo[i], p.dst_hi[i], p.dst_lo[i]
-        if q.swapped:
-            a_hi, a_lo, b_hi, b_lo = b_hi, b_lo, a_hi, a_lo
-        number = find(t.index, t.keys, p.hash[i], a_hi, a_lo, b_hi, b_lo, words[i])
-        if number < 0:
-            number = _add_key(p, i, t, words[i])
+        _load(q, p, i, c.tcp_end)
+        number = _find(p, i, t, words[i])
+        if number >= 0:
+            _settle(q, p, i, t, number, words[i])
+        else:
+            _load_opening(q, p, i, words[i])
+            number = _add_key(q, t)
             if number < 0:
                 s.status = REBUILD
                 return i
-        else:
-            k = t.keys[number]
-            q.direction = q.swapped ^ np.uint8(k.flags & CLIENT_IS_B != 0)
-            verdict, reason = _verdict(q, k, c, s)
-            if verdict != STAYS:
-                _turn(p, i, t, number, verdict, reason)
-        _count(p, i, t, number)
+        p.slot[i] = _count(q, t, number)
+        p.direction[i], p.gap[i], p.gap_direction[i] = q.direction, q.gap, q.gap_direction
     return stop

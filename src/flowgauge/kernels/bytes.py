@@ -1,28 +1,16 @@
-"""Big-endian reads at an unsigned offset; the callers have checked that the bytes are there."""
+"""Big-endian reads at an unsigned offset, as uint64; each is checked against the end of the bytes."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from flowgauge.kernels._jit import byte_kernel
+from flowgauge.kernels._jit import big_endian_reader, byte_kernel
 
 U = np.uint64
 
-
-@byte_kernel
-def be16(data, at):
-    return (U(data[at]) << U(8)) | U(data[at + U(1)])
-
-
-@byte_kernel
-def be32(data, at):
-    return (be16(data, at) << U(16)) | be16(data, at + U(2))
-
-
-@byte_kernel
-def be32_reversed(data, at):
-    """The same bytes, least significant first."""
-    return U(data[at]) | U(data[at + U(1)]) << U(8) | U(data[at + U(2)]) << U(16) | U(data[at + U(3)]) << U(24)
+be16 = big_endian_reader(2)
+be32 = big_endian_reader(4)
+be64 = big_endian_reader(8)
 
 
 @byte_kernel
@@ -31,5 +19,8 @@ def be48(data, at):
 
 
 @byte_kernel
-def be64(data, at):
-    return (be32(data, at) << U(32)) | be32(data, at + U(4))
+def swap32(value):
+    """The four bytes of a 32-bit number in the other order."""
+    low, high = value & U(0xFF00FF), value >> U(8) & U(0xFF00FF)
+    value = low << U(8) | high
+    return (value << U(16) | value >> U(16)) & U(0xFFFFFFFF)

@@ -14,7 +14,7 @@ GROUP_BIT = U(1 << 40)  # of a MAC address: lowest bit of its first octet
 WELL_KNOWN, EPHEMERAL = 1024, 32768
 
 # Answers of a rule: the source is the client, it is the server, or the rule does not decide.
-CLIENT, SERVER, UNDECIDED = 0, 1, 2
+CLIENT, SERVER, UNDECIDED = np.int64(0), np.int64(1), np.int64(2)
 
 
 @kernel
@@ -26,10 +26,10 @@ def _is_group(ip_version, hi, lo):
 
 
 @kernel
-def _to_group(p, i):
-    if _is_group(p.ip_version[i], p.dst_hi[i], p.dst_lo[i]):
+def _to_group(q):
+    if _is_group(q.ip_version, q.dst_hi, q.dst_lo):
         return True
-    return p.dst_mac[i] != NO_MAC and p.dst_mac[i] & GROUP_BIT != U(0)
+    return q.dst_mac != NO_MAC and q.dst_mac & GROUP_BIT != U(0)
 
 
 @kernel
@@ -61,34 +61,32 @@ def _by_ports(protocol, src_port, dst_port, services):
 
 
 @kernel
-def _by_handshake(p, i):
+def _by_handshake(q):
     """A SYN's sender is the client, a SYN+ACK's receiver; likewise for ICMP requests and answers."""
-    protocol = p.protocol[i]
-    if protocol == TCP and p.tcp_flags[i] & SYN:
-        return (SERVER, BY_SYNACK) if p.tcp_flags[i] & ACK else (CLIENT, BY_SYN)
-    if (protocol == ICMP or protocol == ICMPV6) and p.fragment[i] != TAIL_FRAGMENT:
-        row = 0 if protocol == ICMP else 1
-        kind = p.icmp_type[i]
-        if ICMP_IS_REQUEST[row, kind]:
+    if q.protocol == TCP and q.flags & SYN:
+        return (SERVER, BY_SYNACK) if q.flags & ACK else (CLIENT, BY_SYN)
+    if (q.protocol == ICMP or q.protocol == ICMPV6) and q.fragment != TAIL_FRAGMENT:
+        row = 0 if q.protocol == ICMP else 1
+        if ICMP_IS_REQUEST[row, q.icmp_type]:
             return CLIENT, BY_ICMP
-        if ICMP_COUNTERPART[row, kind] != NO_COUNTERPART and not _to_group(p, i):
+        if ICMP_COUNTERPART[row, q.icmp_type] != NO_COUNTERPART and not _to_group(q):
             return SERVER, BY_ICMP
     return UNDECIDED, BY_FIRST
 
 
 @kernel
-def source_is_client(p, i, services, previous):
+def source_is_client(q, services, previous):
     """(whether the source is the client, the rule that says so).
 
     `previous` is the answer of the predecessor on the same key, UNDECIDED without one.
     """
-    answer, by = _by_handshake(p, i)
+    answer, by = _by_handshake(q)
     if answer == UNDECIDED and previous != UNDECIDED:
         answer, by = previous, BY_PREVIOUS
     if answer == UNDECIDED:
         answer, by = CLIENT, BY_PORT
-        if not _to_group(p, i):
-            answer = _by_ports(p.protocol[i], p.src_port[i], p.dst_port[i], services)
+        if not _to_group(q):
+            answer = _by_ports(q.protocol, q.src_port, q.dst_port, services)
     if answer == UNDECIDED:
         answer, by = CLIENT, BY_FIRST
     return answer == CLIENT, by

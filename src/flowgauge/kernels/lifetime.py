@@ -108,55 +108,57 @@ def is_gone(k, c, clock):
 
 
 @kernel
-def wheel_add(t, number):
+def wheel_add(s, c, keys, buckets, number):
     """Hang a key into the bucket of the time at which it may be gone."""
-    k = t.keys[number]
-    idle = idle_timeout(k, t.config[0])
+    k = keys[number]
+    idle = idle_timeout(k, c)
     k.bucket = -1
     if idle == NEVER:
         return
-    now = t.state[0].tick
+    now = s.tick
     tick = (last_time(k) + np.int64(2) * idle) >> TICK_SHIFT
     bucket = min(max(tick, now), now + np.int64(BUCKETS - 1)) % np.int64(BUCKETS)
-    head = t.buckets[bucket]
+    head = buckets[bucket]
     k.bucket, k.later, k.sooner = bucket, head, -1
     if head >= 0:
-        t.keys[head].sooner = number
-    t.buckets[bucket] = number
+        keys[head].sooner = number
+    buckets[bucket] = number
 
 
 @kernel
-def wheel_remove(t, number):
+def wheel_remove(keys, buckets, number):
     """Take a key out of its bucket, if it hangs in one."""
-    k = t.keys[number]
+    k = keys[number]
     if k.bucket < 0:
         return
     if k.sooner >= 0:
-        t.keys[k.sooner].later = k.later
+        keys[k.sooner].later = k.later
     else:
-        t.buckets[k.bucket] = k.later
+        buckets[k.bucket] = k.later
     if k.later >= 0:
-        t.keys[k.later].sooner = k.sooner
+        keys[k.later].sooner = k.sooner
     k.bucket = -1
 
 
 @kernel
-def new_key(t, hash32, a_hi, a_lo, b_hi, b_lo, ports):
-    """A fresh key in table and index; the table has room."""
-    s = t.state[0]
+def new_key(s, keys, free_keys, index, q):
+    """A fresh key for the packet, in table and index; the table has room."""
     if s.free_keys > 0:
         s.free_keys -= 1
-        number = np.int64(t.free_keys[s.free_keys])
+        number = np.int64(free_keys[s.free_keys])
     else:
         number = s.fresh_key
         s.fresh_key += 1
-    k = t.keys[number]
-    k.a_hi, k.a_lo, k.b_hi, k.b_lo, k.ports = a_hi, a_lo, b_hi, b_lo, ports
-    k.hash = hash32
+    k = keys[number]
+    if q.swapped:
+        k.a_hi, k.a_lo, k.b_hi, k.b_lo = q.dst_hi, q.dst_lo, q.src_hi, q.src_lo
+    else:
+        k.a_hi, k.a_lo, k.b_hi, k.b_lo = q.src_hi, q.src_lo, q.dst_hi, q.dst_lo
+    k.ports, k.hash = q.word, q.hash
     k.slot = -1
     k.bucket = -1
     k.flags = (k.flags & IN_CLOSING) | ACTIVE
-    index_insert(t.index, hash32, number)
+    index_insert(index, q.hash, number)
     s.keys += 1
     return number
 
@@ -166,7 +168,7 @@ def drop_key(t, number):
     """Forget a key that has no record."""
     s = t.state[0]
     k = t.keys[number]
-    wheel_remove(t, number)
+    wheel_remove(t.keys, t.buckets, number)
     index_remove(t.index, k.hash, number)
     k.flags &= IN_CLOSING
     k.used = FORGOTTEN
@@ -176,12 +178,11 @@ def drop_key(t, number):
 
 
 @kernel
-def new_slot(t):
+def new_slot(s, free_slots):
     """A free record slot; the table has room."""
-    s = t.state[0]
     if s.free_slots > 0:
         s.free_slots -= 1
-        return np.int64(t.free_slots[s.free_slots])
+        return np.int64(free_slots[s.free_slots])
     s.fresh_slot += 1
     return s.fresh_slot - 1
 
@@ -197,15 +198,14 @@ def own_reason(k, other):
 
 
 @kernel
-def end_record(t, number, reason, leave):
+def end_record(s, k, flows, ended, reason, leave):
     """End the record of a key, if it has one: it leaves at boundary `leave`."""
-    k = t.keys[number]
     if k.slot < 0:
         return
-    s = t.state[0]
-    t.flows[k.slot].end_reason = own_reason(k, reason)
-    t.flows[k.slot].leave = leave
-    t.ended[s.ended] = k.slot
+    f = flows[k.slot]
+    f.end_reason = own_reason(k, reason)
+    f.leave = leave
+    ended[s.ended] = k.slot
     s.ended += 1
     k.slot = -1
 
@@ -219,10 +219,10 @@ def _sweep_bucket(t, bucket, clock, epoch):
         later = np.int64(t.keys[number].later)
         t.keys[number].bucket = -1
         if is_gone(t.keys[number], t.config[0], clock):
-            end_record(t, number, END_IDLE, epoch)
+            end_record(t.state[0], t.keys[number], t.flows, t.ended, END_IDLE, epoch)
             drop_key(t, number)
         else:
-            wheel_add(t, number)
+            wheel_add(t.state[0], t.config[0], t.keys, t.buckets, number)
         number = later
 
 
@@ -240,7 +240,7 @@ def _sweep_closing(t, clock, epoch):
             kept += 1
             continue
         if waiting:
-            end_record(t, number, END_FIN, epoch)
+            end_record(s, k, t.flows, t.ended, END_FIN, epoch)
         k.flags &= ~IN_CLOSING
     s.closing = kept
 
@@ -285,7 +285,7 @@ def make_room(t, clock):
     if victim < 0:
         return False
     reason = END_IDLE if is_gone(t.keys[victim], t.config[0], clock) else END_LIMIT
-    end_record(t, victim, reason, s.epoch + 1)
+    end_record(s, t.keys[victim], t.flows, t.ended, reason, s.epoch + 1)
     drop_key(t, victim)
     s.limited += 1
     return True
@@ -299,7 +299,8 @@ def end_all(t, reason):
     for number in range(s.fresh_key):
         k = t.keys[number]
         if k.flags & ACTIVE:
-            end_record(t, number, END_IDLE if is_gone(k, t.config[0], s.clock) else reason, s.epoch + 1)
+            why = END_IDLE if is_gone(k, t.config[0], s.clock) else reason
+            end_record(s, k, t.flows, t.ended, why, s.epoch + 1)
             if few:
                 index_remove(t.index, k.hash, number)
         k.flags = np.uint32(0)

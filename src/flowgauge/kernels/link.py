@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from flowgauge.kernels._jit import byte_kernel
-from flowgauge.kernels.bytes import be16, be32, be32_reversed, be48
+from flowgauge.kernels.bytes import be16, be32, be48, swap32
 from flowgauge.kernels.header import ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_NONE
 from flowgauge.kernels.packet import BAD_IP_VERSION, METERED, TRUNCATED_LINK, UNKNOWN_LINK
 
@@ -137,7 +137,7 @@ def _loopback(data, r, at, end, any_order):
         return TRUNCATED_LINK
     family = be32(data, at)
     if any_order and family > U(0xFFFF):
-        family = be32_reversed(data, at)
+        family = swap32(family)
     r.at = at + U(4)
     r.ethertype = ETHERTYPE_NONE
     if family == AF_INET:

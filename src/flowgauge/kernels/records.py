@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowgauge.kernels._jit import byte_kernel, kernel
-from flowgauge.kernels.bytes import be32
+from flowgauge.kernels._jit import byte_kernel
+from flowgauge.kernels.bytes import be32, swap32
 
 U = np.uint64
 
@@ -34,22 +34,15 @@ LATEST = np.int64((1 << 62) - 1)
 """Times are kept within ± this (the year 2116), so that the difference of any two fits into 64 bits."""
 
 
-@kernel
-def swapped(value):
-    """A 32-bit integer with its bytes in the other order."""
-    low, high = value & U(0xFF00), value & U(0xFF0000)
-    return (value >> U(24)) | (high >> U(8)) | (low << U(8)) | ((value & U(0xFF)) << U(24))
-
-
 @byte_kernel
 def word(data, at, big):
     """The 32-bit integer at byte `at` of bytes; big-endian where `big` is not 0."""
     value = be32(data, at)
-    return value if big != U(0) else swapped(value)
+    return value if big != U(0) else swap32(value)
 
 
 @byte_kernel
 def aligned_word(words, at, foreign):
     """The 32-bit integer at byte `at`, a multiple of 4; not in this machine's order where `foreign` is not 0."""
     value = U(words[at >> U(2)])
-    return swapped(value) if foreign != U(0) else value
+    return swap32(value) if foreign != U(0) else value

@@ -162,7 +162,7 @@ STATE = np.dtype(
 )
 
 # The packet at work, for the helpers of `assign`: a record is passed as one pointer, a batch as
-# some three hundred words.
+# some three hundred words. What only the opening of a flow needs is loaded only then.
 PACKET = np.dtype(
     [
         ("time", np.int64),
@@ -178,6 +178,26 @@ PACKET = np.dtype(
         ("swapped", np.uint8),
         ("direction", np.uint8),
         ("connection", np.uint8),  # the rules on TCP connections apply
+        ("protocol", np.uint8),
+        ("fragment", np.uint8),
+        # for opening a flow
+        ("ip_version", np.uint8),
+        ("icmp_type", np.uint8),
+        ("icmp_code", np.uint8),
+        ("src_port", np.uint16),
+        ("dst_port", np.uint16),
+        ("vlan", np.uint16),
+        ("vlan_outer", np.uint16),
+        ("hash", np.uint32),
+        ("src_hi", np.uint64),
+        ("src_lo", np.uint64),
+        ("dst_hi", np.uint64),
+        ("dst_lo", np.uint64),
+        ("src_mac", np.uint64),
+        ("dst_mac", np.uint64),
+        ("word", np.uint64),
+        ("record_offset", np.int64),
+        ("number", np.int64),
     ],
     align=True,
 )
