@@ -1123,10 +1123,11 @@ class Fragments:
         """Before a packet: what was first seen more than 30 s of clock ago, or before a step back, is forgotten."""
         stepped_back = self.clock is not None and clock < self.clock
         self.clock = clock
-        for identity, datagram in list(self.datagrams.items()):  # oldest first
-            if not stepped_back and clock - datagram.seen <= FRAGMENT_CLOCK:
+        while self.datagrams:
+            oldest = next(iter(self.datagrams))
+            if not stepped_back and clock - self.datagrams[oldest].seen <= FRAGMENT_CLOCK:
                 break
-            self._forget(identity)
+            self._forget(oldest)
 
     def finish(self) -> None:
         for identity in list(self.datagrams):

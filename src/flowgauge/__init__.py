@@ -12,6 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from flowgauge.captureinfo import CaptureInfo, info
     from flowgauge.config import MeterConfig
     from flowgauge.errors import (
         ConfigError,
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
         TruncatedCapture,
         UnsupportedLinkType,
     )
-    from flowgauge.captureinfo import CaptureInfo, info
     from flowgauge.meter import Meter
     from flowgauge.run import extract, read, stream, write
     from flowgauge.schemas import columns

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -65,7 +65,8 @@ def make_config(*, preset: str | None = None, **options: Any) -> MeterConfig:
     known = {field.name for field in fields(MeterConfig)}
     for name in values.keys() - known:
         raise ConfigError(f"unknown option {name!r}; known: {', '.join(sorted(known))}")
-    return replace(MeterConfig(), **{k: _CHECKS[k](k, v) for k, v in values.items()})
+    checked: dict[str, Any] = {name: _CHECKS[name](name, value) for name, value in values.items()}
+    return replace(MeterConfig(), **checked)
 
 
 def _choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
@@ -132,7 +133,7 @@ def _max_flows(name: str, value: Any) -> int:
     return value
 
 
-_CHECKS = {
+_CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "features": _features,
     "key": lambda name, value: _choice(name, value, ("5tuple", "hosts")),
     "vlan_in_key": _flag,

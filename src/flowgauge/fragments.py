@@ -94,13 +94,13 @@ class FragmentStage:
         slots = ~order[held]
         if batch is not None:
             source, target = arrays.holds[: 2 * state.holds].reshape(-1, 2).T
-            for kept, column in zip(self._store, batch, strict=True):
-                kept[target] = column[source]
-        for out, kept, column in zip(self._out, self._store, batch or self._out, strict=True):
-            part = out[: state.out]
+            for name in PacketBatch._fields:
+                getattr(self._store, name)[target] = getattr(batch, name)[source]
+        for name in PacketBatch._fields:
+            part = getattr(self._out, name)[: state.out]
+            part[held] = getattr(self._store, name)[slots]
             if batch is not None:
-                part[~held] = column[order[~held]]
-            part[held] = kept[slots]
+                part[~held] = getattr(batch, name)[order[~held]]
         self._settle(arrays, batch, held)
         arrays.free[state.free : state.free + len(slots)] = slots
         state.free += len(slots)
@@ -108,7 +108,7 @@ class FragmentStage:
 
     def _settle(self, arrays: k.Fragments, batch: PacketBatch | None, held: np.ndarray) -> None:
         """Released rows are metered at the time of what let them go, orphans in the boundary interval before it."""
-        out, rows = self._out, len(held)
+        rows, out = len(held), self._out
         assert out is not None
         if batch is None:
             out.epoch[:rows] = self.epoch

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -39,7 +39,7 @@ class Meter:
         self.features = chosen_features(self.config.features)
         self.table = FlowTable(self.config, tuple(feature.state for feature in self.features[1:]))
         self.records = RecordBuilder(self.config, self.features, labels)
-        self.seconds: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
         self.ended: Counter[str] = Counter()
         self.flows = 0
         self._fragments = FragmentStage(np.array([secrets.randbits(64) for _ in range(6)], np.uint64))

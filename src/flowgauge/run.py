@@ -6,7 +6,7 @@ import json
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 
@@ -34,9 +34,7 @@ from flowgauge.sources.discover import CaptureInput, Found, find_captures
 from flowgauge.stats import RunStats
 
 if TYPE_CHECKING:
-    import os
-
-    Input = str | os.PathLike[str] | IO[bytes]
+    from flowgauge.sources.streams import Source as Input
 
 _PROGRESS_SECONDS = 0.1
 _UNKNOWN_LINK = list(REASONS).index("unknown_link")
@@ -295,12 +293,14 @@ def write(
     mapping = get_schema(schema)
     batches = iter(table.to_batches() if isinstance(table, pa.Table) else table)
     first = next(batches, None)
-    if first is None and not isinstance(table, pa.Table):
-        raise ConfigError("no record batches: a table is needed to know the columns")
-    native = table.schema if isinstance(table, pa.Table) else first.schema
-    empty = pa.RecordBatch.from_pylist([], schema=native)
-    with open_sink(output, format=format, schema=mapping.convert(empty).schema, metadata=_decoded(native.metadata)) as sink:
-        for batch in (first, *batches) if first is not None else ():
+    if first is None:
+        if not isinstance(table, pa.Table):
+            raise ConfigError("no record batches: a table is needed to know the columns")
+        first = pa.RecordBatch.from_pylist([], schema=table.schema)
+    converted = mapping.convert(first)
+    with open_sink(output, format=format, schema=converted.schema, metadata=_decoded(first.schema.metadata)) as sink:
+        sink.write(converted)
+        for batch in batches:
             sink.write(mapping.convert(batch))
 
 

@@ -42,7 +42,13 @@ def _core_before_counts() -> list[Column]:
     rows = [
         ("flow_id", "int64", "", "id", "capture number × 2^40 + byte offset of the record that opened the flow"),
         ("first_packet", "int64", "", "id", "frame number, from 1, of the packet that opened the flow"),
-        ("part", "int32", "", "id", "0, 1, 2 … for the records of one flow cut by the active timeout or followed by late packets"),
+        (
+            "part",
+            "int32",
+            "",
+            "id",
+            "number, from 0, of the record in its flow: the active timeout and late packets begin new ones",
+        ),
         ("community_id", "string", "", "id", "Community ID version 1, seed 0; null with key=hosts"),
         ("start", "timestamp", "UTC", "id", "earliest packet time of the record"),
         ("end", "timestamp", "UTC", "id", "latest packet time of the record"),
@@ -53,12 +59,24 @@ def _core_before_counts() -> list[Column]:
         ("server_port", "uint16", "", "id", "port of the server; 0 where the protocol has none"),
         ("protocol", "uint8", "", "feature", "IP protocol number (IANA)"),
         ("ip_version", "uint8", "", "feature", "4 or 6"),
-        ("client_mac", "string", "", "id", "link-layer address on the client's side in the first packet; null where the link has none"),
-        ("server_mac", "string", "", "id", "link-layer address on the server's side in the first packet; null where the link has none"),
+        (
+            "client_mac",
+            "string",
+            "",
+            "id",
+            "MAC address on the client's side in the first packet; null where the link has none",
+        ),
+        (
+            "server_mac",
+            "string",
+            "",
+            "id",
+            "MAC address on the server's side in the first packet; null where the link has none",
+        ),
         ("vlan", "uint16", "", "id", "innermost VLAN id of the first packet; null without one"),
         ("vlan_outer", "uint16", "", "id", "outermost VLAN id of the first packet; null without one"),
         ("tunnel", "category", "", "id", "encapsulation of the first packet, null when none was decoded"),
-        ("client_by", "category", "", "feature", "rule that decided who the client is: syn, synack, icmp, previous, port, first"),
+        ("client_by", "category", "", "feature", "rule that made the client: syn, synack, icmp, previous, port, first"),
         ("end_reason", "category", "", "feature", "fin, rst, reuse, idle, active, late, eof, stop, limit"),
     ]
     return [Column(name, kind, unit, "core", role, text) for name, kind, unit, role, text in rows]
@@ -103,29 +121,29 @@ def _size() -> list[Column]:
         for series, text in (("ip_len", "IP length"), ("payload_len", "payload length")):
             for statistic, words in _STATISTICS:
                 kind = "float64" if statistic in ("mean", "std") else "int64"
-                columns.append(
-                    Column(f"{prefix}{series}_{statistic}", kind, "bytes", "size", "feature", f"{words} {text}, {_VIEW[prefix]}")
-                )
-        columns.append(
-            Column(f"{prefix}payload_packets", "int64", "packets", "size", "feature", f"packets with payload, {_VIEW[prefix]}")
-        )
+                definition = f"{words} {text}, {_VIEW[prefix]}"
+                columns.append(Column(f"{prefix}{series}_{statistic}", kind, "bytes", "size", "feature", definition))
+        definition = f"packets with payload, {_VIEW[prefix]}"
+        columns.append(Column(f"{prefix}payload_packets", "int64", "packets", "size", "feature", definition))
     return columns
 
 
 def _iat() -> list[Column]:
-    return [
-        Column(f"{prefix}iat_{statistic}_s", "float64", "s", "iat", "feature", f"{words} gap to the latest time before, {_VIEW[prefix]}")
-        for prefix in DIRECTIONS
-        for statistic, words in _STATISTICS
-    ]
+    columns = []
+    for prefix in DIRECTIONS:
+        for statistic, words in _STATISTICS:
+            definition = f"{words} gap to the latest time before, {_VIEW[prefix]}"
+            columns.append(Column(f"{prefix}iat_{statistic}_s", "float64", "s", "iat", "feature", definition))
+    return columns
 
 
 def _flags() -> list[Column]:
-    return [
-        Column(f"{prefix}{flag}_packets", "int64", "packets", "flags", "feature", f"TCP packets with {flag.upper()} set, {_VIEW[prefix]}")
-        for prefix in DIRECTIONS
-        for flag in TCP_FLAGS
-    ]
+    columns = []
+    for prefix in DIRECTIONS:
+        for flag in TCP_FLAGS:
+            definition = f"TCP packets with {flag.upper()} set, {_VIEW[prefix]}"
+            columns.append(Column(f"{prefix}{flag}_packets", "int64", "packets", "flags", "feature", definition))
+    return columns
 
 
 _LABELS = {

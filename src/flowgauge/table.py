@@ -33,7 +33,7 @@ def _nanoseconds(timeout: Timeout) -> int:
     return int(st.NEVER) if timeout is None else round(timeout * NANOSECONDS)
 
 
-def _grown(array: NDArray, rows: int) -> NDArray:
+def _grown(array: Any, rows: int) -> Any:
     """A copy of `array` with zeroed rows added; one array at a time, old and new never all at once."""
     larger = np.zeros(rows, array.dtype)
     larger[: len(array)] = array
@@ -48,8 +48,8 @@ class FlowTable:
 
     def __init__(self, config: MeterConfig, state_dtypes: tuple[np.dtype, ...]) -> None:
         keys = min(_FIRST_CAPACITY, config.max_flows)
-        self.states = [np.zeros(_FIRST_CAPACITY, dtype).view(np.recarray) for dtype in state_dtypes]
-        self.arrays = st.Table(
+        self.states: list[Any] = [np.zeros(_FIRST_CAPACITY, dtype).view(np.recarray) for dtype in state_dtypes]
+        self.arrays: Any = st.Table(
             state=np.zeros(1, st.STATE).view(np.recarray),
             config=self._config(config),
             packet=np.zeros(1, st.PACKET).view(np.recarray),
@@ -82,11 +82,11 @@ class FlowTable:
         return record
 
     @property
-    def state(self) -> np.record:
+    def state(self) -> Any:
         return self.arrays.state[0]
 
     @property
-    def flows(self) -> np.recarray:
+    def flows(self) -> Any:
         return self.arrays.flows
 
     @property
@@ -113,7 +113,7 @@ class FlowTable:
         if s.free_slots == 0 and s.fresh_slot == len(self.arrays.flows):
             self._grow_slots()
 
-    def _replace(self, name: str, array: NDArray) -> None:
+    def _replace(self, name: str, array: Any) -> None:
         self.arrays = self.arrays._replace(**{name: array})
 
     def _grow_keys(self) -> None:
@@ -133,12 +133,12 @@ class FlowTable:
 
     def rank_by_use(self) -> None:
         """Rebuild the queues from which the least recently used keys are evicted."""
-        s, keys = self.state, self.arrays.keys[: self.state.fresh_key]
+        s, keys = self.state, self.arrays.keys.view(np.ndarray)[: self.state.fresh_key]
         active = np.flatnonzero(keys["flags"] & st.ACTIVE)
-        ranked = active[np.argsort(keys.used[active], kind="stable")].astype(np.int32)
+        ranked = active[np.argsort(keys["used"][active], kind="stable")].astype(np.int32)
         chosen = keys[ranked]
-        tcp = chosen.ports >> np.uint64(8) & np.uint64(0xFF) == np.uint64(TCP)
-        waiting = tcp & (chosen.slot >= 0) & (chosen["flags"] & (st.PROGRESSED | st.CLOSED) == 0)
+        tcp = chosen["ports"] >> np.uint64(8) & np.uint64(0xFF) == np.uint64(TCP)
+        waiting = tcp & (chosen["slot"] >= 0) & (chosen["flags"] & (st.PROGRESSED | st.CLOSED) == 0)
         self._replace("oldest", ranked)
         self._replace("unanswered", np.ascontiguousarray(ranked[waiting]))
         s.oldest, s.oldest_stop = 0, len(ranked)
@@ -157,7 +157,8 @@ class FlowTable:
         s.ended = len(kept)
         f = self.flows
         order = np.lexsort((f.part[slots], f.flow_id[slots], f.end[slots], leave[left]))
-        return slots[order]
+        in_order: NDArray[np.int32] = slots[order]
+        return in_order
 
     def take(self, slots: NDArray[np.int32]) -> tuple[NDArray[Any], list[NDArray[Any]]]:
         """The records in these slots and their feature states; the slots are free from here on."""

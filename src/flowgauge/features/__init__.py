@@ -10,6 +10,8 @@ from __future__ import annotations
 from flowgauge.features import core, flags, iat, size
 from flowgauge.features._feature import Feature
 
+__all__ = ["FEATURES", "Feature", "chosen_features"]
+
 FEATURES: tuple[Feature, ...] = (core.FEATURE, size.FEATURE, iat.FEATURE, flags.FEATURE)
 """Every group in output order; `core` is always on."""
 

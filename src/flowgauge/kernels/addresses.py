@@ -21,8 +21,8 @@ _V4_MAPPED = U(0xFFFF)
 @kernel
 def _group(hi, lo, index):
     """The 16-bit group `index` of an IPv6 address, 0 is the first."""
-    half = hi if index < 4 else lo
-    return (half >> U(16 * (3 - (index & 3)))) & U(0xFFFF)
+    half = hi if index < U(4) else lo
+    return (half >> (U(3) - (index & U(3))) * U(16)) & U(0xFFFF)
 
 
 @kernel
@@ -30,7 +30,7 @@ def _longest_zeros(hi, lo):
     """First group and length of the longest run of two or more zero groups; length 0 for none."""
     start, length, run = 0, 1, 0
     for index in range(8):
-        run = run + 1 if _group(hi, lo, index) == U(0) else 0
+        run = run + 1 if _group(hi, lo, U(index)) == U(0) else 0
         if run > length:
             start, length = index + 1 - run, run
     return start, length if length > 1 else 0
@@ -50,13 +50,13 @@ def _put_v4(out, at, address):
 def _put_hex(out, at, value, digits):
     """The last `digits` hexadecimal digits of a uint64."""
     for place in range(digits):
-        out[at + U(place)] = _HEX[(value >> U(4 * (digits - 1 - place))) & U(15)]
-    return at + U(digits)
+        out[at + U(place)] = _HEX[(value >> (digits - U(1) - U(place)) * U(4)) & U(15)]
+    return at + digits
 
 
 @kernel
 def _put_group(out, at, value):
-    digits = 1 + (value > U(0xF)) + (value > U(0xFF)) + (value > U(0xFFF))
+    digits = U(1) + U(value > U(0xF)) + U(value > U(0xFF)) + U(value > U(0xFFF))
     return _put_hex(out, at, value, digits)
 
 
@@ -71,7 +71,7 @@ def _put_v6(out, at, hi, lo):
             out[at], out[at + U(1)] = _COLON, _COLON
             at, index = at + U(2), index + length
             continue
-        at = _put_group(out, at, _group(hi, lo, index))
+        at = _put_group(out, at, _group(hi, lo, U(index)))
         index += 1
         if mapped or (index < groups and index != start):
             out[at] = _COLON
@@ -99,7 +99,7 @@ def put_macs(mac, offsets, data):
     for i in range(len(mac)):
         if mac[i] != NO_MAC:
             for octet in range(6):
-                at = _put_hex(data, at, mac[i] >> U(8 * (5 - octet)), 2)
+                at = _put_hex(data, at, mac[i] >> U(8 * (5 - octet)), U(2))
                 if octet < 5:
                     data[at] = _COLON
                     at += U(1)

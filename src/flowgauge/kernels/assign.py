@@ -216,7 +216,13 @@ def _lacks_room(t):
 @inline_kernel
 def _load(q, p, i, tcp_end):
     """Copy what every packet's rules need of row i."""
-    q.time, q.clock, q.swapped, q.flags, q.payload = p.time[i], p.clock[i], p.swapped[i], p.tcp_flags[i], p.payload_len[i]
+    q.time, q.clock, q.swapped, q.flags, q.payload = (
+        p.time[i],
+        p.clock[i],
+        p.swapped[i],
+        p.tcp_flags[i],
+        p.payload_len[i],
+    )
     q.seq, q.ack, q.window, q.wscale = p.tcp_seq[i], p.tcp_ack[i], p.tcp_window[i], p.tcp_wscale[i]
     q.protocol, q.fragment = p.protocol[i], p.fragment[i]
     q.connection = tcp_end and q.protocol == TCP and q.fragment != TAIL_FRAGMENT

@@ -25,14 +25,14 @@ _ONE, _COLON, _PAD = (np.uint8(ord(character)) for character in "1:=")
 
 @kernel
 def _rotate(word, left):
-    return W((word << W(left)) | (word >> W(32 - left)))
+    return W((word << left) | (word >> W(W(32) - left)))
 
 
 @kernel
 def _put_bytes(words, at, value, size):
     """Append the last `size` bytes of a uint64 to the big-endian words of the message."""
     for place in range(size):
-        byte = W((value >> U(8 * (size - 1 - place))) & U(0xFF))
+        byte = W((value >> (size - U(1) - U(place)) * U(8)) & U(0xFF))
         words[at >> U(2)] |= W(byte << W(U(24) - (at & U(3)) * U(8)))
         at += U(1)
     return at
@@ -41,8 +41,8 @@ def _put_bytes(words, at, value, size):
 @kernel
 def _put_address(words, at, version, hi, lo):
     if version == np.uint8(4):
-        return _put_bytes(words, at, lo, 4)
-    return _put_bytes(words, _put_bytes(words, at, hi, 8), lo, 8)
+        return _put_bytes(words, at, lo, U(4))
+    return _put_bytes(words, _put_bytes(words, at, hi, U(8)), lo, U(8))
 
 
 @kernel
@@ -64,7 +64,7 @@ def _majority(b, c, d):
 def _next(state, mixed, word):
     """The state after one step, whose function and constant are summed in `mixed`."""
     a, b, c, d, e = state
-    return W(W(_rotate(a, 5) + mixed) + W(e + word)), a, _rotate(b, 30), c, d
+    return W(W(_rotate(a, W(5)) + mixed) + W(e + word)), a, _rotate(b, W(30)), c, d
 
 
 @kernel
@@ -72,7 +72,7 @@ def _sha1(words):
     """Digest of the one block in words[:16]; the rest of `words` is scratch."""
     for step in range(16, 80):
         t = U(step)
-        words[t] = _rotate(words[t - U(3)] ^ words[t - U(8)] ^ words[t - U(14)] ^ words[t - U(16)], 1)
+        words[t] = _rotate(W(words[t - U(3)] ^ words[t - U(8)] ^ words[t - U(14)] ^ words[t - U(16)]), W(1))
     start = W(0x67452301), W(0xEFCDAB89), W(0x98BADCFE), W(0x10325476), W(0xC3D2E1F0)
     state = start
     for t in range(U(0), U(20)):
@@ -91,8 +91,8 @@ def _sha1(words):
 def _put_base64(out, at, bits, characters):
     """The top 6 × `characters` bits of a uint64."""
     for place in range(characters):
-        out[at + U(place)] = _BASE64[(bits >> U(58 - 6 * place)) & U(63)]
-    return at + U(characters)
+        out[at + U(place)] = _BASE64[(bits >> (U(58) - U(6) * U(place))) & U(63)]
+    return at + characters
 
 
 @kernel
@@ -100,10 +100,10 @@ def _put_id(out, at, digest):
     """1: and the base64 of five 32-bit words: 48 + 48 + 48 + 16 bits."""
     a, b, c, d, e = U(digest[0]), U(digest[1]), U(digest[2]), U(digest[3]), U(digest[4])
     out[at], out[at + U(1)] = _ONE, _COLON
-    at = _put_base64(out, at + U(2), (a << U(32)) | b, 8)
-    at = _put_base64(out, at, (b << U(48)) | (c << U(16)), 8)
-    at = _put_base64(out, at, (d << U(32)) | e, 8)
-    at = _put_base64(out, at, e << U(48), 3)
+    at = _put_base64(out, at + U(2), (a << U(32)) | b, U(8))
+    at = _put_base64(out, at, (b << U(48)) | (c << U(16)), U(8))
+    at = _put_base64(out, at, (d << U(32)) | e, U(8))
+    at = _put_base64(out, at, e << U(48), U(3))
     out[at] = _PAD
     return at + U(1)
 
@@ -151,10 +151,10 @@ def _message(ends, i, words):
         words[t] = W(0)
     at = _put_address(words, U(2), version, hi, lo)
     at = _put_address(words, at, version, other_hi, other_lo)
-    at = _put_bytes(words, at, U(protocol) << U(8), 2)
+    at = _put_bytes(words, at, U(protocol) << U(8), U(2))
     if _has_ports(protocol):
-        at = _put_bytes(words, at, (port << U(16)) | other_port, 4)
-    _put_bytes(words, at, U(0x80), 1)
+        at = _put_bytes(words, at, (port << U(16)) | other_port, U(4))
+    _put_bytes(words, at, U(0x80), U(1))
     words[15] = W(at * U(8))
 
 

@@ -5,7 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 from flowgauge.kernels._jit import kernel
-from flowgauge.kernels.header import ACK, ICMP, ICMP_COUNTERPART, ICMP_IS_REQUEST, ICMPV6, NO_COUNTERPART, SCTP, SYN, TCP, UDP
+from flowgauge.kernels.header import (
+    ACK,
+    ICMP,
+    ICMP_COUNTERPART,
+    ICMP_IS_REQUEST,
+    ICMPV6,
+    NO_COUNTERPART,
+    SCTP,
+    SYN,
+    TCP,
+    UDP,
+)
 from flowgauge.kernels.packet import NO_MAC, TAIL_FRAGMENT
 from flowgauge.kernels.state import BY_FIRST, BY_ICMP, BY_PORT, BY_PREVIOUS, BY_SYN, BY_SYNACK
 

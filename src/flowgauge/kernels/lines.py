@@ -181,8 +181,11 @@ def join_lines(lines, rows, width, tail, out):
     """Copy the lines behind one another into `out`, each followed by `tail`; returns the bytes written."""
     at = U(0)
     for line in range(rows):
-        at = put_bytes(out, at, lines.text, U(line * width), lines.end[line])
-        at = _put_all(out, at, tail)
+        begin = U(line * width)
+        size = lines.end[line] - begin
+        for place in range(size):
+            out[at + U(place)] = lines.text[begin + U(place)]
+        at = _put_all(out, at + size, tail)
     return at
 
 
