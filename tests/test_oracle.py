@@ -278,6 +278,7 @@ def test_every_link_type_leads_to_ip(meter: Meter, data: bytes, link: int, versi
         (ip6(udp(1, 2)).data, RAW_IPV4, "bad_ip_version"),
         (ip4(udp(1, 2)).data + bytes(20), RAW_IPV6, "bad_ip_version"),
         (loopback(GOOD, 7), NULL, "not_ip"),
+        (loopback(GOOD, 0x01000002), NULL, "not_ip"),
         (loopback(GOOD, 2, "<"), LOOP, "not_ip"),
         (loopback(GOOD, 2)[:3], NULL, "truncated_link"),
         (sll(GOOD)[:15], SLL, "truncated_link"),
@@ -590,6 +591,39 @@ def test_tcp_tails_take_no_part_in_the_connection(meter: Meter) -> None:
     body = tcp(40000, 443, "S", 1000, payload=bytes(100))
     frames = [piece(0, 0, 80, body=body), piece(1, 80, body=body), up(2, "S", 7777)]
     assert columns(meter(frames), "packets", "syn_packets", "end_reason") == [(3, 2, "eof")]
+
+
+def test_an_ipv6_datagram_is_known_without_its_protocol(meter: Meter) -> None:
+    """An IPv6 tail whose fragment header names an extension header takes protocol and ports of its first fragment."""
+    body = extension(60, udp(50000, 53, bytes(100)))
+    result = meter([piece(0, 0, 80, version=6, body=body), piece(0, 80, version=6, body=body)])
+    assert columns(result, "protocol", "server_port", "packets", "fragments") == [(17, 53, 2, 2)]
+
+
+def test_a_step_back_forgets_datagrams(meter: Meter) -> None:
+    """When the clock is set back a waiting tail is an orphan, and its first fragment comes too late."""
+    tail = piece(3 * 3600, 80)
+    later = [datagram(3 * 3600)._replace(time=tail.time)] * 2
+    result = meter([*later, tail, *[datagram(0)] * 9, piece(1, 0, 80)], **OFF)
+    assert result.counters["orphan_fragments"] == 1
+    assert columns(result, "client_port", "packets") == [(50000, 12), (0, 1)]
+
+
+def test_an_orphan_is_metered_before_the_boundary_that_ends_its_wait(meter: Meter) -> None:
+    """An orphan meets the flows of its own clock: those that the boundary at the end of its wait would sweep."""
+    opener = sent(0, eth(ip4(udp(0, 0), B, A), MAC_B, MAC_A))
+    result = meter([opener, piece(15, 80), datagram(46)], idle_timeout=(10,) * 4)
+    assert columns(result, "client_ip", "client_by", "end_reason", "down_packets") == [
+        (B, "first", "idle", 0),
+        (B, "previous", "idle", 1),
+        (A, "port", "eof", 0),
+    ]
+
+
+def test_a_boundary_lies_before_a_waiting_tail_too(meter: Meter) -> None:
+    """Rows leave at a boundary before a tail that waits, not together with those of the next boundary."""
+    frames = [datagram(0, port=50001), up(1, "R", 1), piece(31, 80), datagram(61.5)]
+    assert columns(meter(frames, idle_timeout=(20,) * 4), "client_port") == [40000, 50001, 0, 50000]
 
 
 # Identity
@@ -1103,6 +1137,24 @@ def test_sequence_numbers_wrap_around(meter: Meter) -> None:
         down(2, "R", 8),
     ]
     assert columns(meter(frames), "end_reason") == ["rst"]
+
+
+def test_an_rst_tells_no_sequence_numbers(meter: Meter) -> None:
+    """The number of an RST, which may be forged, is not the first of its side."""
+    frames = [up(0, "S", 1000), down(1, "R", 5000), down(2, "P", 7001, 0, b"x"), down(3, "R", 5000)]
+    result = meter(frames)
+    assert result.counters["rst_ignored"] == 1
+    assert columns(result, "end_reason") == ["eof"]
+
+
+def test_a_segment_whose_numbers_are_unknown_does_not_open_a_reset_record(meter: Meter) -> None:
+    """Neither a cut TCP header nor a tail nor a segment without flags shows that an RST was ignored."""
+    cut = down(2, "PA", 0, 0, b"x")._replace(data=down(2, "PA", 0, 0, b"x").data[:40])
+    tail = sent(2, eth(ip4(Layer(6, bytes(8)), B, A, offset=1), MAC_B, MAC_A))
+    for follower in (cut, tail, down(2, "", 0, 0, b"x")):
+        result = meter([up(0, "S", 1000), down(1, "R", 5000), follower])
+        assert result.counters["rst_ignored"] == 0
+        assert "rst" in columns(result, "end_reason")
 
 
 def test_payload_in_sequence_shows_that_an_rst_was_ignored(meter: Meter) -> None:

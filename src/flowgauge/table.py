@@ -134,11 +134,11 @@ class FlowTable:
     def rank_by_use(self) -> None:
         """Rebuild the queues from which the least recently used keys are evicted."""
         s, keys = self.state, self.arrays.keys.view(np.ndarray)[: self.state.fresh_key]
-        active = np.flatnonzero(keys["flags"] & st.ACTIVE)
+        active = np.flatnonzero(keys["marks"] & st.ACTIVE)
         ranked = active[np.argsort(keys["used"][active], kind="stable")].astype(np.int32)
         chosen = keys[ranked]
         tcp = chosen["ports"] >> np.uint64(8) & np.uint64(0xFF) == np.uint64(TCP)
-        waiting = tcp & (chosen["slot"] >= 0) & (chosen["flags"] & (st.PROGRESSED | st.CLOSED) == 0)
+        waiting = tcp & (chosen["slot"] >= 0) & (chosen["marks"] & (st.PROGRESSED | st.CLOSED) == 0)
         self._replace("oldest", ranked)
         self._replace("unanswered", np.ascontiguousarray(ranked[waiting]))
         s.oldest, s.oldest_stop = 0, len(ranked)

@@ -1,21 +1,17 @@
-"""The package and the oracle agree on every real capture: each column, the order of rows, reasons and counters.
-
-The captures are those of the folder that FLOWGAUGE_CORPUS names, else of ../shared/corpus beside the repository.
-"""
+"""The package and the oracle agree on every real capture: each column, the order of rows, reasons and counters."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from corpus_folder import CORPUS, corpus_files, needs_corpus
 from meters import by_oracle, by_package, differences
 from oracle import Result, UnreadableError
 
-CORPUS = Path(os.environ.get("FLOWGAUGE_CORPUS", Path(__file__).parents[3] / "shared" / "corpus"))
 PACKETS = 121_811
 """Packets of the corpus, as the oracle reads them: fewer compared means that some are missing."""
 LARGEST = 32 << 20
@@ -30,7 +26,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "no endings": {"idle_timeout": (None,) * 4, "active_timeout": None, "no_tcp_end": True},
 }
 
-pytestmark = pytest.mark.skipif(not CORPUS.is_dir(), reason=f"no corpus of real captures at {CORPUS}")
+pytestmark = needs_corpus
 
 
 @dataclass
@@ -70,7 +66,7 @@ def compare(path: Path, options: dict[str, Any], comparison: Comparison) -> None
 def test_every_capture_is_metered_alike(options: dict[str, Any]) -> None:
     """Of each file of the corpus both give the same rows, and at most 2 % of its packets are not compared."""
     comparison = Comparison()
-    for path in sorted(path for path in CORPUS.rglob("*") if path.is_file()):
+    for path in corpus_files(""):
         compare(path, options, comparison)
     assert comparison.differing == {}
     assert comparison.skipped <= 0.02 * (comparison.compared + comparison.skipped)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import warnings
 from typing import Annotated
@@ -51,5 +52,6 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         # A file name or a sign that the terminal's encoding lacks is no reason to fail.
         getattr(stream, "reconfigure", lambda **_: None)(errors="replace")
+    gc.set_threshold(100_000, 50, 100)  # looking for cycles among Numba's objects takes a tenth of a short run
     warnings.formatwarning = lambda message, *_, **__: f"flowgauge: {message}\n"
     app(prog_name="flowgauge")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from flowgauge.features._feature import Array, Feature, Values
-from flowgauge.kernels._jit import kernel
+from flowgauge.kernels._jit import helper, kernel
 from flowgauge.kernels.moments import add_square, deviation, mean
 from flowgauge.schema import DIRECTIONS
 
@@ -31,7 +31,7 @@ STATE = np.dtype(
 COLUMNS = ("iat_min_s", "iat_mean_s", "iat_std_s", "iat_max_s")
 
 
-@kernel
+@helper
 def _count(f, view, gap):
     low, high = add_square(f.square_low[view], f.square_high[view], gap)
     f.square_low[view], f.square_high[view] = low, high

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowgauge.kernels._jit import kernel
+from flowgauge.kernels._jit import helper, kernel
 from flowgauge.kernels.digits import put_unsigned
 from flowgauge.kernels.packet import NO_MAC
 
@@ -18,14 +18,14 @@ _HEX = np.frombuffer(b"0123456789abcdef", np.uint8).copy()
 _V4_MAPPED = U(0xFFFF)
 
 
-@kernel
+@helper
 def _group(hi, lo, index):
     """The 16-bit group `index` of an IPv6 address, 0 is the first."""
     half = hi if index < U(4) else lo
     return (half >> (U(3) - (index & U(3))) * U(16)) & U(0xFFFF)
 
 
-@kernel
+@helper
 def _longest_zeros(hi, lo):
     """First group and length of the longest run of two or more zero groups; length 0 for none."""
     start, length, run = 0, 1, 0
@@ -36,7 +36,7 @@ def _longest_zeros(hi, lo):
     return start, length if length > 1 else 0
 
 
-@kernel
+@helper
 def _put_v4(out, at, address):
     for shift in (24, 16, 8, 0):
         at = put_unsigned(out, at, (address >> U(shift)) & U(0xFF))
@@ -46,7 +46,7 @@ def _put_v4(out, at, address):
     return at
 
 
-@kernel
+@helper
 def _put_hex(out, at, value, digits):
     """The last `digits` hexadecimal digits of a uint64."""
     for place in range(digits):
@@ -54,13 +54,13 @@ def _put_hex(out, at, value, digits):
     return at + digits
 
 
-@kernel
+@helper
 def _put_group(out, at, value):
     digits = U(1) + U(value > U(0xF)) + U(value > U(0xFF)) + U(value > U(0xFFF))
     return _put_hex(out, at, value, digits)
 
 
-@kernel
+@helper
 def _put_v6(out, at, hi, lo):
     """RFC 5952 section 4, and the mixed notation of section 5 for IPv4-mapped addresses."""
     mapped = hi == U(0) and lo >> U(32) == _V4_MAPPED

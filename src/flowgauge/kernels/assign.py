@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowgauge.kernels._jit import inline_kernel, kernel
+from flowgauge.kernels._jit import helper, inline_helper, kernel
 from flowgauge.kernels.direction import CLIENT, SERVER, UNDECIDED, source_is_client
 from flowgauge.kernels.header import ICMP, ICMPV6, TCP
 from flowgauge.kernels.lifetime import (
@@ -56,39 +56,39 @@ I64 = np.int64
 TOUCH_ROWS = 256
 
 
-@kernel
+@helper
 def _closed_verdict(q, k, idle, s):
     """A packet on a closed flow."""
-    if (q.connection and is_bare_syn(q.flags)) or (idle != NEVER and q.time - last_time(k) > idle):
+    if (q.connection and is_bare_syn(q.tcp_flags)) or (idle != NEVER and q.time - last_time(k) > idle):
         return NEW_FLOW
-    if k.flags & LATE:
+    if k.marks & LATE:
         return STAYS
     if k.slot < 0 or q.clock - k.close_clock > CLOSE_WAIT:
         return NEXT_PART
     if shows_rst_ignored(k, q):
-        k.flags &= ~(CLOSED_RST | RST_BY_SERVER | RST_SIDE_ALIVE)
+        k.marks &= ~(CLOSED_RST | RST_BY_SERVER | RST_SIDE_ALIVE)
         s.rst_ignored += 1
     return STAYS
 
 
-@kernel
+@helper
 def _verdict(q, k, c, s):
     """(what the packet does to the flow, why the flow's record would end)."""
     idle = idle_timeout(k, c)
     if is_gone(k, c, q.clock):
         return NEW_FLOW, END_GONE
-    if k.flags & CLOSED:
+    if k.marks & CLOSED:
         return _closed_verdict(q, k, idle, s), END_GONE
     if idle != NEVER and q.time - last_time(k) > idle:
         return NEW_FLOW, END_IDLE
-    if q.connection and is_bare_syn(q.flags) and opens_anew(k, q):
+    if q.connection and is_bare_syn(q.tcp_flags) and opens_anew(k, q):
         return NEW_FLOW, END_REUSE
     if c.active != NEVER and q.time - k.part_start > c.active:
         return NEXT_PART, END_ACTIVE
     return STAYS, END_GONE
 
 
-@kernel
+@helper
 def _count_time(q, k):
     """Gaps to the latest time in flow and direction; then the packet's time is counted in.
 
@@ -96,37 +96,37 @@ def _count_time(q, k):
     """
     bit, back = SEEN_UP << np.uint32(q.direction), False
     q.gap = q.gap_direction = NO_GAP
-    if k.flags & (SEEN_UP | (SEEN_UP << np.uint32(1))):
+    if k.marks & (SEEN_UP | (SEEN_UP << np.uint32(1))):
         latest = last_time(k)
         back = q.time < latest
         q.gap = max(I64(0), q.time - latest)
-    if k.flags & bit:
+    if k.marks & bit:
         before = k.last[q.direction]
         q.gap_direction = max(I64(0), q.time - before)
         k.last[q.direction] = max(q.time, before)
     else:
         k.last[q.direction] = q.time
-        k.flags |= bit
+        k.marks |= bit
     k.part_start = min(k.part_start, q.time)
     return back
 
 
-@kernel
+@helper
 def _open_flow(q, k, s, c, services, previous):
     """Begin a flow on a key: direction and identity."""
     client, by = True, BY_FIRST
     if not c.first_is_client:
         client, by = source_is_client(q, services, previous)
-    k.flags &= ACTIVE | IN_CLOSING
+    k.marks &= ACTIVE | IN_CLOSING
     if client == (q.swapped != 0):
-        k.flags |= CLIENT_IS_B
+        k.marks |= CLIENT_IS_B
     k.client_by = by
     k.part = 0
     k.flow_id = s.flow_base + q.record_offset
     k.first_packet = q.number
 
 
-@kernel
+@helper
 def _open_record(q, k, f, capture):
     """Begin the record `f` of a key."""
     k.part_start = q.time
@@ -150,32 +150,32 @@ def _open_record(q, k, f, capture):
         f.has_icmp = q.fragment != TAIL_FRAGMENT
 
 
-@kernel
+@helper
 def _swap_roles(k):
     """Make the server the client: everything that is kept by direction changes places."""
     both = PAIRED_UP | (PAIRED_UP << np.uint32(1))
-    swapped = ((k.flags & PAIRED_UP) << np.uint32(1)) | ((k.flags >> np.uint32(1)) & PAIRED_UP)
-    k.flags = (k.flags & ~both) | swapped
-    k.flags ^= CLIENT_IS_B
-    if k.flags & CLOSED_RST:
-        k.flags ^= RST_BY_SERVER
+    swapped = ((k.marks & PAIRED_UP) << np.uint32(1)) | ((k.marks >> np.uint32(1)) & PAIRED_UP)
+    k.marks = (k.marks & ~both) | swapped
+    k.marks ^= CLIENT_IS_B
+    if k.marks & CLOSED_RST:
+        k.marks ^= RST_BY_SERVER
     for values in (k.isn, k.first, k.next, k.acked, k.window):
         values[0], values[1] = values[1], values[0]
     k.last[0], k.last[1] = k.last[1], k.last[0]
     k.wscale[0], k.wscale[1] = k.wscale[1], k.wscale[0]
 
 
-@kernel
+@helper
 def _next_part(q, k, c):
     """The next part of a flow whose record has ended."""
     k.part += 1
-    if k.flags & CLOSED:
-        k.flags |= LATE
+    if k.marks & CLOSED:
+        k.marks |= LATE
     if c.first_is_client and q.direction == 1:
         _swap_roles(k)
 
 
-@kernel
+@helper
 def _next_flow(q, t, number, reason):
     """Another flow on a key whose record has ended for this reason."""
     k, previous = t.keys[number], UNDECIDED
@@ -185,7 +185,7 @@ def _next_flow(q, t, number, reason):
     _open_flow(q, k, t.state[0], t.config[0], t.services, previous)
 
 
-@kernel
+@helper
 def _add_key(q, t):
     """A fresh key with a flow on it; -1 when room must be made first."""
     s = t.state[0]
@@ -196,16 +196,16 @@ def _add_key(q, t):
     return number
 
 
-@kernel
+@helper
 def _note_closed(t, number):
     k, s = t.keys[number], t.state[0]
-    if not k.flags & IN_CLOSING:
-        k.flags |= IN_CLOSING
+    if not k.marks & IN_CLOSING:
+        k.marks |= IN_CLOSING
         t.closing[s.closing] = number
         s.closing += 1
 
 
-@inline_kernel
+@inline_helper
 def _lacks_room(t):
     """Whether no key or no slot is left for one more flow."""
     s = t.state[0]
@@ -213,10 +213,10 @@ def _lacks_room(t):
     return no_key or (s.free_slots == 0 and s.fresh_slot == len(t.flows))
 
 
-@inline_kernel
+@inline_helper
 def _load(q, p, i, tcp_end):
     """Copy what every packet's rules need of row i."""
-    q.time, q.clock, q.swapped, q.flags, q.payload = (
+    q.time, q.clock, q.swapped, q.tcp_flags, q.payload = (
         p.time[i],
         p.clock[i],
         p.swapped[i],
@@ -228,7 +228,7 @@ def _load(q, p, i, tcp_end):
     q.connection = tcp_end and q.protocol == TCP and q.fragment != TAIL_FRAGMENT
 
 
-@inline_kernel
+@inline_helper
 def _load_opening(q, p, i, word):
     """Copy what the opening of a flow or record needs besides."""
     q.src_hi, q.src_lo, q.dst_hi, q.dst_lo = p.src_hi[i], p.src_lo[i], p.dst_hi[i], p.dst_lo[i]
@@ -238,11 +238,11 @@ def _load_opening(q, p, i, word):
     q.hash, q.word, q.record_offset, q.number = p.hash[i], word, p.record_offset[i], p.number[i]
 
 
-@inline_kernel
+@inline_helper
 def _count(q, t, number):
     """Count a packet into the flow on its key; the slot of its record."""
     k, s = t.keys[number], t.state[0]
-    q.direction = q.swapped ^ np.uint8(k.flags & CLIENT_IS_B != 0)
+    q.direction = q.swapped ^ np.uint8(k.marks & CLIENT_IS_B != 0)
     if k.slot < 0:
         k.slot = new_slot(s, t.free_slots)
         _open_record(q, k, t.flows[k.slot], s.capture)
@@ -252,14 +252,14 @@ def _count(q, t, number):
         wheel_add(s, t.config[0], t.keys, t.buckets, number)
     s.ordinal += 1
     k.used, k.used_clock = s.ordinal, q.clock
-    if not is_bare_syn(q.flags) and not (q.fragment == TAIL_FRAGMENT and q.protocol == TCP):
-        k.flags |= PROGRESSED
+    if not is_bare_syn(q.tcp_flags) and not (q.fragment == TAIL_FRAGMENT and q.protocol == TCP):
+        k.marks |= PROGRESSED
     if q.connection and track(k, q):
         _note_closed(t, number)
     return k.slot
 
 
-@kernel
+@helper
 def _touch(p, begin, stop, t):
     """Load what the rows begin..stop will need of index and keys, so that they wait for memory together.
 
@@ -274,7 +274,7 @@ def _touch(p, begin, stop, t):
     t.state[0].touched = seen
 
 
-@inline_kernel
+@inline_helper
 def _find(p, i, t, word):
     """The key of row i, -1 without one."""
     if p.swapped[i]:
@@ -282,11 +282,11 @@ def _find(p, i, t, word):
     return find(t.index, t.keys, p.hash[i], p.src_hi[i], p.src_lo[i], p.dst_hi[i], p.dst_lo[i], word)
 
 
-@inline_kernel
+@inline_helper
 def _settle(q, p, i, t, number, word):
     """Let the packet end the record on its key, where it does."""
     k, s, c = t.keys[number], t.state[0], t.config[0]
-    q.direction = q.swapped ^ np.uint8(k.flags & CLIENT_IS_B != 0)
+    q.direction = q.swapped ^ np.uint8(k.marks & CLIENT_IS_B != 0)
     verdict, reason = _verdict(q, k, c, s)
     if verdict == STAYS:
         return

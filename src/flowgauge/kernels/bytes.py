@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowgauge.kernels._jit import big_endian_reader, byte_kernel
+from flowgauge.kernels._jit import big_endian_reader, byte_helper
 
 U = np.uint64
 
@@ -13,12 +13,12 @@ be32 = big_endian_reader(4)
 be64 = big_endian_reader(8)
 
 
-@byte_kernel
+@byte_helper
 def be48(data, at):
     return (be16(data, at) << U(32)) | be32(data, at + U(2))
 
 
-@byte_kernel
+@byte_helper
 def swap32(value):
     """The four bytes of a 32-bit number in the other order."""
     low, high = value & U(0xFF00FF), value >> U(8) & U(0xFF00FF)

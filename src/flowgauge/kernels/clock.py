@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowgauge.kernels._jit import kernel
+from flowgauge.kernels._jit import helper, kernel
 from flowgauge.kernels.records import NO_TIME
 
 LOOKAHEAD = 8
@@ -32,19 +32,19 @@ _JUMP, _NO_TIME = 0, 1
 _GENUINE, _FALSE, _UNDECIDED = 0, 1, 2
 
 
-@kernel
+@helper
 def _near(time, clock):
     """Within an hour; never true of NO_TIME, whose difference from any clock is larger, also when it wraps."""
     return -HOUR <= time - clock <= HOUR
 
 
-@kernel
+@helper
 def _open_end(row, rows, final):
     """Whether records that are not read yet belong to the look-ahead of `row`."""
     return not final and rows - row <= LOOKAHEAD
 
 
-@kernel
+@helper
 def _step(times, row, rows, final, clock):
     """Verdict on a time more than an hour off the clock: false when one of the next records is not."""
     for ahead in range(row + 1, min(row + 1 + LOOKAHEAD, rows)):
@@ -53,7 +53,7 @@ def _step(times, row, rows, final, clock):
     return _UNDECIDED if _open_end(row, rows, final) else _GENUINE
 
 
-@kernel
+@helper
 def _start(times, row, rows, final):
     """(verdict, time) of a trace's first time: false when it is more than an hour after all of the next."""
     after = NO_TIME
@@ -69,7 +69,7 @@ def _start(times, row, rows, final):
     return (_GENUINE, times[row]) if after == NO_TIME else (_FALSE, after)
 
 
-@kernel
+@helper
 def _before_start(times, row, rows, final):
     """(verdict, time) of a record without time before any that has one."""
     for ahead in range(row + 1, min(row + 1 + LOOKAHEAD, rows)):
@@ -78,7 +78,7 @@ def _before_start(times, row, rows, final):
     return (_UNDECIDED if _open_end(row, rows, final) else _GENUINE), np.int64(0)
 
 
-@kernel
+@helper
 def _judge(times, row, rows, final, clock, started):
     """(verdict, clock after the record) where the record alone does not decide it."""
     time = times[row]
@@ -92,7 +92,7 @@ def _judge(times, row, rows, final, clock, started):
     return verdict, time if verdict == _GENUINE else clock
 
 
-@kernel
+@helper
 def _run(times, rows, final, c, clocks, counts):
     """Fill the running clock and the true times; return how many rows are decided."""
     clock, started = c.time, c.started != 0
@@ -116,7 +116,7 @@ def _run(times, rows, final, c, clocks, counts):
     return decided
 
 
-@kernel
+@helper
 def _count_epochs(clocks, rows, c, epochs):
     """Number the boundary intervals of rows whose clock is known."""
     epoch, mark, records = c.epoch, c.mark, c.records

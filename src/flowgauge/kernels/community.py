@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flowgauge.kernels._jit import kernel
+from flowgauge.kernels._jit import helper, kernel
 from flowgauge.kernels.header import ICMP, ICMP_COUNTERPART, ICMPV6, NO_COUNTERPART, SCTP, TCP, UDP
 from flowgauge.kernels.packet import U8, U16, U64
 
@@ -23,12 +23,12 @@ _BASE64 = np.frombuffer(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01
 _ONE, _COLON, _PAD = (np.uint8(ord(character)) for character in "1:=")
 
 
-@kernel
+@helper
 def _rotate(word, left):
     return W((word << left) | (word >> W(W(32) - left)))
 
 
-@kernel
+@helper
 def _put_bytes(words, at, value, size):
     """Append the last `size` bytes of a uint64 to the big-endian words of the message."""
     for place in range(size):
@@ -38,36 +38,36 @@ def _put_bytes(words, at, value, size):
     return at
 
 
-@kernel
+@helper
 def _put_address(words, at, version, hi, lo):
     if version == np.uint8(4):
         return _put_bytes(words, at, lo, U(4))
     return _put_bytes(words, _put_bytes(words, at, hi, U(8)), lo, U(8))
 
 
-@kernel
+@helper
 def _choose(b, c, d):
     return W((b & c) | (~b & d))
 
 
-@kernel
+@helper
 def _parity(b, c, d):
     return W(b ^ c ^ d)
 
 
-@kernel
+@helper
 def _majority(b, c, d):
     return W((b & c) | (b & d) | (c & d))
 
 
-@kernel
+@helper
 def _next(state, mixed, word):
     """The state after one step, whose function and constant are summed in `mixed`."""
     a, b, c, d, e = state
     return W(W(_rotate(a, W(5)) + mixed) + W(e + word)), a, _rotate(b, W(30)), c, d
 
 
-@kernel
+@helper
 def _sha1(words):
     """Digest of the one block in words[:16]; the rest of `words` is scratch."""
     for step in range(16, 80):
@@ -87,7 +87,7 @@ def _sha1(words):
     return W(a + start[0]), W(b + start[1]), W(c + start[2]), W(d + start[3]), W(e + start[4])
 
 
-@kernel
+@helper
 def _put_base64(out, at, bits, characters):
     """The top 6 × `characters` bits of a uint64."""
     for place in range(characters):
@@ -95,7 +95,7 @@ def _put_base64(out, at, bits, characters):
     return at + characters
 
 
-@kernel
+@helper
 def _put_id(out, at, digest):
     """1: and the base64 of five 32-bit words: 48 + 48 + 48 + 16 bits."""
     a, b, c, d, e = U(digest[0]), U(digest[1]), U(digest[2]), U(digest[3]), U(digest[4])
@@ -108,7 +108,7 @@ def _put_id(out, at, digest):
     return at + U(1)
 
 
-@kernel
+@helper
 def _ports(protocol, source, destination):
     """(source, destination, keeps its order) of the message; for ICMP they come as type and code."""
     if protocol in (ICMP, ICMPV6):
@@ -118,7 +118,7 @@ def _ports(protocol, source, destination):
     return U(source), U(destination), protocol in (ICMP, ICMPV6)
 
 
-@kernel
+@helper
 def _has_ports(protocol):
     return protocol in (TCP, UDP, SCTP, ICMP, ICMPV6)
 
@@ -136,7 +136,7 @@ class Endpoints(NamedTuple):
     dst_port: U16
 
 
-@kernel
+@helper
 def _message(ends, i, words):
     """The padded SHA-1 block of flow `i`: seed 0, addresses, protocol, a zero and, if any, ports."""
     version, protocol = ends.version[i], ends.protocol[i]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowgauge.kernels._jit import byte_kernel, kernel
+from flowgauge.kernels._jit import byte_kernel, helper
 from flowgauge.kernels.link import link_header
 from flowgauge.kernels.network import network
 from flowgauge.kernels.packet import METERED, NO_MAC, NO_WSCALE, NOT_FRAGMENT
@@ -12,7 +12,7 @@ from flowgauge.kernels.packet import METERED, NO_MAC, NO_WSCALE, NOT_FRAGMENT
 U = np.uint64
 
 
-@kernel
+@helper
 def _clear(r):
     """Set what a packet may leave unset."""
     r.src_hi = r.dst_hi = U(0)
@@ -28,7 +28,7 @@ def _clear(r):
     r.length_lies = 0
 
 
-@kernel
+@helper
 def _store(p, i, r, end):
     """Copy the scratch record to row i."""
     p.ip_version[i], p.protocol[i] = r.ip_version, r.protocol

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowgauge.kernels._jit import kernel
+from flowgauge.kernels._jit import helper
 from flowgauge.kernels.header import (
     ACK,
     ICMP,
@@ -28,7 +28,7 @@ WELL_KNOWN, EPHEMERAL = 1024, 32768
 CLIENT, SERVER, UNDECIDED = np.int64(0), np.int64(1), np.int64(2)
 
 
-@kernel
+@helper
 def _is_group(ip_version, hi, lo):
     """IP multicast or limited broadcast (RFC 1112, RFC 919, RFC 4291 §2.7)."""
     if ip_version == 4:
@@ -36,14 +36,14 @@ def _is_group(ip_version, hi, lo):
     return hi >> U(56) == U(0xFF)
 
 
-@kernel
+@helper
 def _to_group(q):
     if _is_group(q.ip_version, q.dst_hi, q.dst_lo):
         return True
     return q.dst_mac != NO_MAC and q.dst_mac & GROUP_BIT != U(0)
 
 
-@kernel
+@helper
 def _one_of(source, destination):
     """The end for which alone something holds is the server."""
     if source == destination:
@@ -51,7 +51,7 @@ def _one_of(source, destination):
     return SERVER if source else CLIENT
 
 
-@kernel
+@helper
 def _by_ports(protocol, src_port, dst_port, services):
     if protocol == TCP:
         bit = 1
@@ -71,11 +71,11 @@ def _by_ports(protocol, src_port, dst_port, services):
     return answer
 
 
-@kernel
+@helper
 def _by_handshake(q):
     """A SYN's sender is the client, a SYN+ACK's receiver; likewise for ICMP requests and answers."""
-    if q.protocol == TCP and q.flags & SYN:
-        return (SERVER, BY_SYNACK) if q.flags & ACK else (CLIENT, BY_SYN)
+    if q.protocol == TCP and q.tcp_flags & SYN:
+        return (SERVER, BY_SYNACK) if q.tcp_flags & ACK else (CLIENT, BY_SYN)
     if (q.protocol == ICMP or q.protocol == ICMPV6) and q.fragment != TAIL_FRAGMENT:
         row = 0 if q.protocol == ICMP else 1
         if ICMP_IS_REQUEST[row, q.icmp_type]:
@@ -85,7 +85,7 @@ def _by_handshake(q):
     return UNDECIDED, BY_FIRST
 
 
-@kernel
+@helper
 def source_is_client(q, services, previous):
     """(whether the source is the client, the rule that says so).
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowgauge.kernels._jit import kernel
+from flowgauge.kernels._jit import helper, kernel
 from flowgauge.kernels.digits import MINUS, count_digits, put_bytes, put_padded, put_signed, put_unsigned
 
 U = np.uint64
@@ -39,7 +39,7 @@ _POWER_HI = np.array([power >> 64 for power in _SCALED], np.uint64)
 _POWER_LO = np.array([power & (1 << 64) - 1 for power in _SCALED], np.uint64)
 
 
-@kernel
+@helper
 def _high(a, b):
     """The upper 64 bits of a product of two uint64."""
     a_hi, a_lo, b_hi, b_lo = a >> U(32), a & _MASK32, b >> U(32), b & _MASK32
@@ -48,7 +48,7 @@ def _high(a, b):
     return a_hi * b_hi + (middle >> U(32)) + (other >> U(32))
 
 
-@kernel
+@helper
 def _product(hi, lo, value):
     """(hi, lo) × value as three uint64, the upper one first."""
     carried = _high(lo, value)
@@ -56,7 +56,7 @@ def _product(hi, lo, value):
     return _high(hi, value) + U(middle < carried), middle, lo * value
 
 
-@kernel
+@helper
 def _plus(a, b):
     low = a[2] + b[2]
     middle = a[1] + b[1]
@@ -64,7 +64,7 @@ def _plus(a, b):
     return a[0] + b[0] + U(middle < b[1]) + U(carried < middle), carried, low
 
 
-@kernel
+@helper
 def _minus(a, b):
     low = a[2] - b[2]
     middle = a[1] - b[1]
@@ -72,20 +72,20 @@ def _minus(a, b):
     return a[0] - b[0] - U(a[1] < b[1]) - U(middle < borrowed), borrowed, low
 
 
-@kernel
+@helper
 def _shifted(hi, lo, left):
     """(hi, lo) × 2^left as three uint64 (0 < left < 64)."""
     right = U(64) - left
     return hi >> right, hi << left | lo >> right, lo << left
 
 
-@kernel
+@helper
 def _odd(product):
     """The upper word, rounded to odd: its last bit says whether anything was cut off."""
     return product[0] | U(product[1] > U(1))
 
 
-@kernel
+@helper
 def _scaled(bits):
     """(value, lower, upper, exponent) of a positive finite double, in quarters of 10^exponent.
 
@@ -123,7 +123,7 @@ def shortest(bits):
     return ones + U(value > middle or (value == middle and ones & U(1) == U(1))), exponent
 
 
-@kernel
+@helper
 def _trim(out, at):
     """The end of a text without its trailing zeros."""
     while out[at - U(1)] == _ZERO:
@@ -131,7 +131,7 @@ def _trim(out, at):
     return at
 
 
-@kernel
+@helper
 def _put_nines(out, at, count):
     """A number of 1e-9 as a decimal, without trailing zeros but for one behind the point."""
     whole = count // U(1_000_000_000)
@@ -143,14 +143,14 @@ def _put_nines(out, at, count):
     return _trim(out, put_padded(out, at + U(1), rest, U(9)))
 
 
-@kernel
+@helper
 def _put_zeros(out, at, count):
     for place in range(count):
         out[at + U(place)] = _ZERO
     return at + count
 
 
-@kernel
+@helper
 def _put_pointed(out, at, digits, count, point):
     """`count` digits with a decimal point behind the first `point` of them (0 < point < count)."""
     stop = put_padded(out, at + U(1), digits, count)
@@ -160,7 +160,7 @@ def _put_pointed(out, at, digits, count, point):
     return stop
 
 
-@kernel
+@helper
 def _put_exponent(out, at, digits, count, point):
     if count > U(1):
         at = _put_pointed(out, at, digits, count, U(1))
@@ -170,7 +170,7 @@ def _put_exponent(out, at, digits, count, point):
     return put_signed(out, at + U(1), point - 1)
 
 
-@kernel
+@helper
 def _put_decimal(out, at, digits, exponent):
     while digits % U(10) == U(0):
         digits //= U(10)

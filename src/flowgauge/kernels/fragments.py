@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flowgauge.kernels._jit import kernel
+from flowgauge.kernels._jit import helper, kernel
 from flowgauge.kernels.packet import FIRST_FRAGMENT, I32, I64, METERED, NOT_FRAGMENT, U64
 
 U = np.uint64
@@ -78,7 +78,7 @@ class Fragments(NamedTuple):
     holds: I64  # pairs: row of the batch, slot of the waiting store
 
 
-@kernel
+@helper
 def _chain(f, p, i, header_protocol):
     seed = f.seed
     total = (seed[0] + p.src_lo[i]) * (seed[1] + p.dst_lo[i]) + (seed[2] + p.src_hi[i]) * (seed[3] + p.dst_hi[i])
@@ -86,7 +86,7 @@ def _chain(f, p, i, header_protocol):
     return np.int64(total >> U(32)) & np.int64(CHAINS - 1)
 
 
-@kernel
+@helper
 def _find(f, p, i, chain, header_protocol):
     """The remembered datagram of row i, -1 without one."""
     number = np.int64(f.chains[chain])
@@ -99,14 +99,14 @@ def _find(f, p, i, chain, header_protocol):
     return np.int64(-1)
 
 
-@kernel
+@helper
 def _emit(f, source, trigger, kind):
     s = f.state[0]
     f.order[s.out], f.trigger[s.out], f.kind[s.out] = source, trigger, kind
     s.out += 1
 
 
-@kernel
+@helper
 def _let_go(f, d, trigger, kind):
     """Meter the rows that wait for a datagram."""
     s = f.state[0]
@@ -120,7 +120,7 @@ def _let_go(f, d, trigger, kind):
     d.waiting, d.head, d.tail = 0, -1, -1
 
 
-@kernel
+@helper
 def _forget_oldest(f, trigger):
     """Forget the oldest datagram; what waits for it are orphans."""
     s = f.state[0]
@@ -137,7 +137,7 @@ def _forget_oldest(f, trigger):
     s.oldest += 1
 
 
-@kernel
+@helper
 def _remember(f, p, i, home, header_protocol):
     """A fresh datagram for row i; there is room."""
     s = f.state[0]
@@ -154,7 +154,7 @@ def _remember(f, p, i, home, header_protocol):
     return number
 
 
-@kernel
+@helper
 def _wait(f, d, i):
     """Let row i wait for its first fragment; False when there are too many."""
     s = f.state[0]
@@ -175,7 +175,7 @@ def _wait(f, d, i):
     return True
 
 
-@kernel
+@helper
 def _take(f, p, i):
     """Place one fragment: it is metered, lets others go, or waits."""
     header_protocol = p.protocol[i] if p.ip_version[i] == 4 else np.uint8(0)

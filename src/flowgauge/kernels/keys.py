@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowgauge.kernels._jit import kernel
+from flowgauge.kernels._jit import helper, kernel
 from flowgauge.kernels.packet import METERED
 
 U = np.uint64
 LOW = U(0xFFFFFFFF)
 
 
-@kernel
+@helper
 def _swapped(src_hi, src_lo, src_port, dst_hi, dst_lo, dst_port):
     """Whether the source is the second endpoint of the ordered pair."""
     if src_hi != dst_hi:
@@ -21,13 +21,13 @@ def _swapped(src_hi, src_lo, src_port, dst_hi, dst_lo, dst_port):
     return src_port > dst_port
 
 
-@kernel
+@helper
 def pack_ports(a_port, b_port, vlan, protocol, version):
     """Everything of a key but the addresses, in one word."""
     return U(a_port) << U(48) | U(b_port) << U(32) | U(vlan) << U(16) | U(protocol) << U(8) | U(version)
 
 
-@kernel
+@helper
 def _hash(seed, a_hi, a_lo, b_hi, b_lo, ports):
     """Multilinear hash of five words (Lemire and Kaser 2014): universal for a secret seed."""
     total = (seed[0] + (a_hi >> U(32))) * (seed[1] + (a_hi & LOW))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowgauge.kernels._jit import kernel
+from flowgauge.kernels._jit import helper, kernel
 from flowgauge.kernels.header import ICMP, ICMPV6, TCP, UDP
 from flowgauge.kernels.state import (
     ACTIVE,
@@ -30,7 +30,7 @@ U = np.uint64
 FORGOTTEN = np.int64(2**62)  # `used` of a key that is not in the table
 
 
-@kernel
+@helper
 def find(index, keys, hash32, a_hi, a_lo, b_hi, b_lo, ports):
     """The key with these endpoints, -1 without one."""
     mask = U(len(index) - 1)
@@ -47,7 +47,7 @@ def find(index, keys, hash32, a_hi, a_lo, b_hi, b_lo, ports):
         at = (at + U(1)) & mask
 
 
-@kernel
+@helper
 def index_insert(index, hash32, number):
     """Put a key into the index; the index has room."""
     mask = U(len(index) - 1)
@@ -57,7 +57,7 @@ def index_insert(index, hash32, number):
     index[at] = U(hash32) << U(32) | U(number + 1)
 
 
-@kernel
+@helper
 def index_remove(index, hash32, number):
     """Take a key out of the index; what probed past it moves up."""
     mask = U(len(index) - 1)
@@ -77,17 +77,17 @@ def index_remove(index, hash32, number):
     index[hole] = U(0)
 
 
-@kernel
+@helper
 def last_time(k):
     """Latest time of a flow."""
-    if not k.flags & SEEN_UP:
+    if not k.marks & SEEN_UP:
         return k.last[1]
-    if not k.flags & (SEEN_UP << np.uint32(1)):
+    if not k.marks & (SEEN_UP << np.uint32(1)):
         return k.last[0]
     return max(k.last[0], k.last[1])
 
 
-@kernel
+@helper
 def idle_timeout(k, c):
     """Idle timeout of a key by its protocol, NEVER is off."""
     protocol = (k.ports >> U(8)) & U(0xFF)
@@ -100,14 +100,14 @@ def idle_timeout(k, c):
     return c.idle[3]
 
 
-@kernel
+@helper
 def is_gone(k, c, clock):
     """Whether nothing is left of a flow, swept or not."""
     idle = idle_timeout(k, c)
     return idle != NEVER and clock - last_time(k) > np.int64(2) * idle
 
 
-@kernel
+@helper
 def wheel_add(s, c, keys, buckets, number):
     """Hang a key into the bucket of the time at which it may be gone."""
     k = keys[number]
@@ -125,7 +125,7 @@ def wheel_add(s, c, keys, buckets, number):
     buckets[bucket] = number
 
 
-@kernel
+@helper
 def wheel_remove(keys, buckets, number):
     """Take a key out of its bucket, if it hangs in one."""
     k = keys[number]
@@ -140,7 +140,7 @@ def wheel_remove(keys, buckets, number):
     k.bucket = -1
 
 
-@kernel
+@helper
 def new_key(s, keys, free_keys, index, q):
     """A fresh key for the packet, in table and index; the table has room."""
     if s.free_keys > 0:
@@ -157,27 +157,27 @@ def new_key(s, keys, free_keys, index, q):
     k.ports, k.hash = q.word, q.hash
     k.slot = -1
     k.bucket = -1
-    k.flags = (k.flags & IN_CLOSING) | ACTIVE
+    k.marks = (k.marks & IN_CLOSING) | ACTIVE
     index_insert(index, q.hash, number)
     s.keys += 1
     return number
 
 
-@kernel
+@helper
 def drop_key(t, number):
     """Forget a key that has no record."""
     s = t.state[0]
     k = t.keys[number]
     wheel_remove(t.keys, t.buckets, number)
     index_remove(t.index, k.hash, number)
-    k.flags &= IN_CLOSING
+    k.marks &= IN_CLOSING
     k.used = FORGOTTEN
     t.free_keys[s.free_keys] = number
     s.free_keys += 1
     s.keys -= 1
 
 
-@kernel
+@helper
 def new_slot(s, free_slots):
     """A free record slot; the table has room."""
     if s.free_slots > 0:
@@ -187,17 +187,17 @@ def new_slot(s, free_slots):
     return s.fresh_slot - 1
 
 
-@kernel
+@helper
 def own_reason(k, other):
     """Why the record of a key ends: its close where it was closed, else `other`."""
-    if k.flags & LATE:
+    if k.marks & LATE:
         return END_LATE
-    if k.flags & CLOSED:
-        return END_FIN if k.flags & CLOSED_FIN else END_RST
+    if k.marks & CLOSED:
+        return END_FIN if k.marks & CLOSED_FIN else END_RST
     return other
 
 
-@kernel
+@helper
 def end_record(s, k, flows, ended, reason, leave):
     """End the record of a key, if it has one: it leaves at boundary `leave`."""
     if k.slot < 0:
@@ -210,7 +210,7 @@ def end_record(s, k, flows, ended, reason, leave):
     k.slot = -1
 
 
-@kernel
+@helper
 def _sweep_bucket(t, bucket, clock, epoch):
     """Drop what is gone of a bucket and hang the rest into its place of today."""
     number = np.int64(t.buckets[bucket])
@@ -226,7 +226,7 @@ def _sweep_bucket(t, bucket, clock, epoch):
         number = later
 
 
-@kernel
+@helper
 def _sweep_closing(t, clock, epoch):
     """End the records that were closed long enough ago."""
     s = t.state[0]
@@ -234,18 +234,18 @@ def _sweep_closing(t, clock, epoch):
     for j in range(s.closing):
         number = np.int64(t.closing[j])
         k = t.keys[number]
-        waiting = k.flags & CLOSED and not k.flags & LATE and k.slot >= 0
+        waiting = k.marks & CLOSED and not k.marks & LATE and k.slot >= 0
         if waiting and clock - k.close_clock <= CLOSE_WAIT:
             t.closing[kept] = number
             kept += 1
             continue
         if waiting:
             end_record(s, k, t.flows, t.ended, END_FIN, epoch)
-        k.flags &= ~IN_CLOSING
+        k.marks &= ~IN_CLOSING
     s.closing = kept
 
 
-@kernel
+@helper
 def boundary(t, clock):
     """Cross into the next boundary interval: end what is gone or was closed long enough ago."""
     s = t.state[0]
@@ -258,12 +258,12 @@ def boundary(t, clock):
         _sweep_bucket(t, step % np.int64(BUCKETS), clock, s.epoch)
 
 
-@kernel
+@helper
 def _is_unanswered(k):
-    return k.slot >= 0 and (k.ports >> U(8)) & U(0xFF) == U(TCP) and not k.flags & (PROGRESSED | CLOSED)
+    return k.slot >= 0 and (k.ports >> U(8)) & U(0xFF) == U(TCP) and not k.marks & (PROGRESSED | CLOSED)
 
 
-@kernel
+@helper
 def make_room(t, clock):
     """Evict the least recently used key; False when its queues must be rebuilt first."""
     s = t.state[0]
@@ -298,12 +298,12 @@ def end_all(t, reason):
     few = s.keys * 8 < len(t.index)
     for number in range(s.fresh_key):
         k = t.keys[number]
-        if k.flags & ACTIVE:
+        if k.marks & ACTIVE:
             why = END_IDLE if is_gone(k, t.config[0], s.clock) else reason
             end_record(s, k, t.flows, t.ended, why, s.epoch + 1)
             if few:
                 index_remove(t.index, k.hash, number)
-        k.flags = np.uint32(0)
+        k.marks = np.uint32(0)
     if not few:
         t.index[:] = U(0)
     t.buckets[:] = -1
@@ -316,5 +316,5 @@ def end_all(t, reason):
 def rebuild_index(t):
     """Put every active key into an empty index."""
     for number in range(t.state[0].fresh_key):
-        if t.keys[number].flags & ACTIVE:
+        if t.keys[number].marks & ACTIVE:
             index_insert(t.index, t.keys[number].hash, number)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flowgauge.kernels._jit import kernel
+from flowgauge.kernels._jit import helper, kernel
 from flowgauge.kernels.digits import put_bytes, put_padded, put_signed
 from flowgauge.kernels.floats import put_float
 from flowgauge.kernels.packet import I32, U8, U64
@@ -54,12 +54,12 @@ class Strings(NamedTuple):
     data: U8
 
 
-@kernel
+@helper
 def _put_all(text, at, data):
     return put_bytes(text, at, data, U(0), U(len(data)))
 
 
-@kernel
+@helper
 def _enter(text, at, before, null, valid, bit):
     """Append what comes before a value, or all there is of a null; (position, whether a value follows)."""
     if (valid[bit >> U(3)] >> np.uint8(bit & U(7))) & np.uint8(1):
@@ -118,7 +118,7 @@ def put_strings(strings, field, lines, begin, stop):
     return stop
 
 
-@kernel
+@helper
 def _civil(day):
     """(year, month, day) of a day since 1970-01-01, in years that begin in March."""
     day += _TO_0000_03_01
@@ -132,7 +132,7 @@ def _civil(day):
     return year, month + 3 - 12 * (month >= 10), day
 
 
-@kernel
+@helper
 def _put_date(out, at, date):
     at = put_padded(out, at, U(date[0]), U(4))
     out[at] = _DASH
@@ -141,7 +141,7 @@ def _put_date(out, at, date):
     return put_padded(out, at + U(1), U(date[2]), U(2))
 
 
-@kernel
+@helper
 def _put_clock(out, at, time):
     """Thh:mm:ss.nnnnnnnnnZ of a time of the day in ns."""
     second, minute = time // U(1_000_000_000), time // U(60_000_000_000)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowgauge.kernels._jit import byte_kernel
+from flowgauge.kernels._jit import byte_helper
 from flowgauge.kernels.bytes import be16, be32, be48, swap32
 from flowgauge.kernels.header import ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_NONE
 from flowgauge.kernels.packet import BAD_IP_VERSION, METERED, TRUNCATED_LINK, UNKNOWN_LINK
@@ -37,12 +37,12 @@ LINK_NAMES = {
 """Every link type that is decoded, by its LINKTYPE_ number."""
 
 
-@byte_kernel
+@byte_helper
 def _is_vlan(ethertype):
     return ethertype == U(0x8100) or ethertype == U(0x88A8) or ethertype == U(0x9100)
 
 
-@byte_kernel
+@byte_helper
 def _ethertype(data, r, at, end):
     """Walk VLAN tags and LLC/SNAP from an EtherType field (IEEE 802.1Q, 802.2, RFC 1042)."""
     first = True
@@ -67,7 +67,7 @@ def _ethertype(data, r, at, end):
     return METERED
 
 
-@byte_kernel
+@byte_helper
 def _llc(data, r, at, end):
     """IEEE 802.2 header behind a length: SNAP carries an EtherType, SAP 6 is IPv4."""
     if end < at + U(3):
@@ -87,7 +87,7 @@ def _llc(data, r, at, end):
     return METERED
 
 
-@byte_kernel
+@byte_helper
 def _ethernet(data, r, at, end):
     """Ethernet II and IEEE 802.3."""
     if end < at + U(14):
@@ -97,7 +97,7 @@ def _ethernet(data, r, at, end):
     return _ethertype(data, r, at + U(12), end)
 
 
-@byte_kernel
+@byte_helper
 def _sll(data, r, at, end):
     """Linux cooked capture, LINKTYPE_LINUX_SLL."""
     if end < at + U(16):
@@ -107,7 +107,7 @@ def _sll(data, r, at, end):
     return _ethertype(data, r, at + U(14), end)
 
 
-@byte_kernel
+@byte_helper
 def _sll2(data, r, at, end):
     """Linux cooked capture, LINKTYPE_LINUX_SLL2: the protocol comes first."""
     if end < at + U(20):
@@ -130,7 +130,7 @@ def _sll2(data, r, at, end):
     return METERED
 
 
-@byte_kernel
+@byte_helper
 def _loopback(data, r, at, end, any_order):
     """BSD loopback: a 4-byte address family, of either byte order (NULL) or network order (LOOP)."""
     if end < at + U(4):
@@ -148,7 +148,7 @@ def _loopback(data, r, at, end, any_order):
     return METERED
 
 
-@byte_kernel
+@byte_helper
 def _raw(data, r, at, end):
     """Raw IP: the version nibble decides."""
     if end <= at:
@@ -164,7 +164,7 @@ def _raw(data, r, at, end):
     return METERED
 
 
-@byte_kernel
+@byte_helper
 def link_header(data, r, at, end, link):
     """Decode the link layer of one packet; `data[at:end]` are its captured bytes."""
     if link == LINK_ETHERNET:

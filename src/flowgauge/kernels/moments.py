@@ -6,14 +6,14 @@ import math
 
 import numpy as np
 
-from flowgauge.kernels._jit import kernel
+from flowgauge.kernels._jit import helper
 
 U = np.uint64
 LOW = U(0xFFFFFFFF)
 TWO_64 = 2.0**64
 
 
-@kernel
+@helper
 def _multiply(a, b):
     """(low, high) words of the 128-bit product of two words."""
     a1, a0, b1, b0 = a >> U(32), a & LOW, b >> U(32), b & LOW
@@ -22,27 +22,27 @@ def _multiply(a, b):
     return a * b, a1 * b1 + (cross >> U(32)) + (middle >> U(32))
 
 
-@kernel
+@helper
 def add_words(low, high, more_low, more_high):
     """Sum of two 128-bit numbers, each in (low, high) words."""
     total = low + more_low
     return total, high + more_high + U(total < low)
 
 
-@kernel
+@helper
 def add_square(low, high, value):
     """(low, high) + value², for any 64-bit value."""
     square_low, square_high = _multiply(value, value)
     return add_words(low, high, square_low, square_high)
 
 
-@kernel
+@helper
 def mean(total, count):
     """total / count; 0 where there is nothing."""
     return np.float64(total) / np.float64(count) if count > U(0) else 0.0
 
 
-@kernel
+@helper
 def deviation(total, low, high, count):
     """Sample standard deviation (n − 1); 0 below two values.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowgauge.kernels._jit import byte_kernel
+from flowgauge.kernels._jit import byte_helper
 from flowgauge.kernels.bytes import be16, be32, be64
 from flowgauge.kernels.header import ETHERTYPE_IPV4, ETHERTYPE_IPV6
 from flowgauge.kernels.packet import (
@@ -25,7 +25,7 @@ U = np.uint64
 HOP_BY_HOP, ROUTING, FRAGMENT, AUTHENTICATION, NO_NEXT, DESTINATION = 0, 43, 44, 51, 59, 60
 
 
-@byte_kernel
+@byte_helper
 def _set_length(r, at, length, header):
     """IP length as its header says, within what was on the wire; 0 stands for all of that."""
     wire = r.wire_end - at
@@ -38,7 +38,7 @@ def _set_length(r, at, length, header):
     r.ip_end = at + max(length, header)
 
 
-@byte_kernel
+@byte_helper
 def _set_fragment(r, offset, more, identification):
     """Note a fragment; an offset of 0 with nothing to come is none (RFC 6946)."""
     if offset != U(0) or more != U(0):
@@ -46,7 +46,7 @@ def _set_fragment(r, offset, more, identification):
         r.fragment_id = identification
 
 
-@byte_kernel
+@byte_helper
 def _ipv4(data, r, end):
     at = r.at
     if end < at + U(20):
@@ -72,13 +72,13 @@ def _ipv4(data, r, end):
     return transport(data, r, end)
 
 
-@byte_kernel
+@byte_helper
 def _extension_length(data, at, next_header):
     units = U(data[at + U(1)])
     return (units + U(2)) * U(4) if next_header == AUTHENTICATION else (units + U(1)) * U(8)
 
 
-@byte_kernel
+@byte_helper
 def _extensions(data, r, end):
     """Walk IPv6 extension headers up to the transport or a fragment that is no first one."""
     at, next_header = r.at, r.protocol
@@ -106,7 +106,7 @@ def _extensions(data, r, end):
     return METERED
 
 
-@byte_kernel
+@byte_helper
 def _ipv6(data, r, end):
     at = r.at
     if end < at + U(40):
@@ -130,7 +130,7 @@ def _ipv6(data, r, end):
     return transport(data, r, end)
 
 
-@byte_kernel
+@byte_helper
 def network(data, r, end):
     """Decode the network layer and above of one packet whose link layer is decoded."""
     if r.ethertype == ETHERTYPE_IPV4:

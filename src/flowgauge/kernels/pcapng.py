@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flowgauge.kernels._jit import byte_kernel, kernel
+from flowgauge.kernels._jit import byte_helper, byte_kernel, helper
 from flowgauge.kernels.records import (
     BAD_BLOCK,
     BAD_PACKET,
@@ -60,7 +60,7 @@ _MOST_SECONDS = U(LATEST) // _SECOND
 _LOW = U(0xFFFFFFFF)
 
 
-@kernel
+@helper
 def _binary(ticks, shift):
     """Nanoseconds of `ticks`, 2^shift to a second, rounded down.
 
@@ -77,7 +77,7 @@ def _binary(ticks, shift):
     return seconds * _SECOND + rest if seconds <= _MOST_SECONDS else U(LATEST)
 
 
-@kernel
+@helper
 def _time(high, low, i):
     """Nanoseconds since the epoch of a timestamp of interface `i`, kept within ± LATEST."""
     ticks = (high << U(32)) | low
@@ -89,7 +89,7 @@ def _time(high, low, i):
     return min(max(np.int64(min(since, U(LATEST))) + i.offset, -LATEST), LATEST)
 
 
-@byte_kernel
+@byte_helper
 def _block(words, at, end, foreign):
     """(length, verdict) of the block at `at`; MORE where it is not wholly there, FULL where it is sound."""
     length = aligned_word(words, at + U(4), foreign)
@@ -100,7 +100,7 @@ def _block(words, at, end, foreign):
     return length, FULL if aligned_word(words, at + length - U(4), foreign) == length else BAD_BLOCK
 
 
-@byte_kernel
+@byte_helper
 def _packet(words, at, length, order, interfaces):
     """(begin, caplen, frame_len, time, link) of the packet block at `at`; begin 0 where it is not sound."""
     foreign = order.foreign

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowgauge.kernels._jit import byte_kernel
+from flowgauge.kernels._jit import byte_helper
 from flowgauge.kernels.bytes import be32, swap32
 
 U = np.uint64
@@ -34,14 +34,14 @@ LATEST = np.int64((1 << 62) - 1)
 """Times are kept within ± this (the year 2116), so that the difference of any two fits into 64 bits."""
 
 
-@byte_kernel
+@byte_helper
 def word(data, at, big):
     """The 32-bit integer at byte `at` of bytes; big-endian where `big` is not 0."""
     value = be32(data, at)
     return value if big != U(0) else swap32(value)
 
 
-@byte_kernel
+@byte_helper
 def aligned_word(words, at, foreign):
     """The 32-bit integer at byte `at`, a multiple of 4; not in this machine's order where `foreign` is not 0."""
     value = U(words[at >> U(2)])

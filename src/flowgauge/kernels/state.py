@@ -35,7 +35,7 @@ KEY = np.dtype(
         ("bucket", np.int32),  # of the timing wheel, -1 in none
         ("later", np.int32),  # next key in the bucket
         ("sooner", np.int32),  # the one before, -1 at the head
-        ("flags", np.uint32),
+        ("marks", np.uint32),
         ("last", np.int64, (2,)),  # latest time per direction
         ("flow_id", np.int64),
         ("first_packet", np.int64),
@@ -92,7 +92,7 @@ FLOW = np.dtype(
     align=True,
 )
 
-# Bits of KEY.flags. Those named _UP have a twin for the other direction, one bit higher.
+# Bits of KEY.marks. Those named _UP have a twin for the other direction, one bit higher.
 ACTIVE = np.uint32(1 << 0)  # the key is in the table
 IN_CLOSING = np.uint32(1 << 1)  # the key is in the list of closed flows; survives the key
 CLIENT_IS_B = np.uint32(1 << 2)
@@ -173,7 +173,7 @@ PACKET = np.dtype(
         ("ack", np.uint32),
         ("payload", np.uint32),
         ("window", np.uint16),
-        ("flags", np.uint8),
+        ("tcp_flags", np.uint8),
         ("wscale", np.uint8),
         ("swapped", np.uint8),
         ("direction", np.uint8),

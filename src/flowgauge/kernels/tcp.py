@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowgauge.kernels._jit import kernel
+from flowgauge.kernels._jit import helper
 from flowgauge.kernels.header import ACK, FIN, RST, SYN
 from flowgauge.kernels.packet import NO_WSCALE
 from flowgauge.kernels.state import (
@@ -26,125 +26,125 @@ UNSEEN_WINDOW = I64(1 << 30)
 MASK = I64(0xFFFFFFFF)
 
 
-@kernel
+@helper
 def after(a, b):
     """Distance from sequence number b to a, modulo 2^32, as a signed number (RFC 9293 §3.4)."""
     return I64(I32(U32(I64(a) - I64(b) & MASK)))
 
 
-@kernel
+@helper
 def _bit(flag, direction):
     return flag << U32(direction)
 
 
-@kernel
+@helper
 def is_bare_syn(flags):
     """A SYN without ACK."""
     return flags & SYN != 0 and flags & ACK == 0
 
 
-@kernel
+@helper
 def opens_anew(k, q):
     """Whether a SYN without ACK on an open flow is the beginning of another connection."""
-    if not k.flags & PROGRESSED:
+    if not k.marks & PROGRESSED:
         return False
     if q.direction == 1:
         return True
-    if k.flags & ISN_UP:
+    if k.marks & ISN_UP:
         return q.seq != k.isn[0]
-    return not (k.flags & SEQ_UP and after(k.first[0], q.seq) == 1)
+    return not (k.marks & SEQ_UP and after(k.first[0], q.seq) == 1)
 
 
-@kernel
+@helper
 def _is_acceptable(k, direction, seq):
     """Whether an RST's sequence number lies in the window of its receiver."""
     peer = 1 - direction
-    if not k.flags & _bit(SEQ_UP, direction):
+    if not k.marks & _bit(SEQ_UP, direction):
         return True
-    low = k.acked[peer] if k.flags & _bit(ACK_UP, peer) else k.first[direction]
-    width = I64(k.window[peer]) if k.flags & _bit(SEQ_UP, peer) else UNSEEN_WINDOW
+    low = k.acked[peer] if k.marks & _bit(ACK_UP, peer) else k.first[direction]
+    width = I64(k.window[peer]) if k.marks & _bit(SEQ_UP, peer) else UNSEEN_WINDOW
     sent = I64(k.next[direction]) - I64(low) & MASK
     if after(k.next[direction], I64(low) + width & MASK) > 0:
         width = sent
     return I64(seq) - I64(low) & MASK <= width
 
 
-@kernel
+@helper
 def _track_syn(k, q, direction):
     k.isn[direction] = q.seq
-    k.flags |= _bit(ISN_UP, direction) | _bit(SYN_UP, direction)
+    k.marks |= _bit(ISN_UP, direction) | _bit(SYN_UP, direction)
     k.wscale[direction] = q.wscale
     peer = 1 - direction
-    if q.flags & ACK and not k.flags & _bit(ISN_UP, peer):
+    if q.tcp_flags & ACK and not k.marks & _bit(ISN_UP, peer):
         k.isn[peer] = U32(I64(q.ack) - I64(1) & MASK)
-        k.flags |= _bit(ISN_UP, peer)
+        k.marks |= _bit(ISN_UP, peer)
 
 
-@kernel
+@helper
 def _shift(k, direction):
     """Window scale of a direction: known when both SYNs were seen."""
     both = SYN_UP | _bit(SYN_UP, 1)
-    if k.flags & both != both:
+    if k.marks & both != both:
         return UNKNOWN_SHIFT
     if k.wscale[0] == NO_WSCALE or k.wscale[1] == NO_WSCALE:
         return U8(0)
     return k.wscale[direction]
 
 
-@kernel
+@helper
 def _track_numbers(k, q, direction):
     """Follow sequence numbers, acknowledgements and the window of a segment without RST."""
-    length = I64(q.payload) + I64(q.flags & SYN != 0) + I64(q.flags & FIN != 0)
+    length = I64(q.payload) + I64(q.tcp_flags & SYN != 0) + I64(q.tcp_flags & FIN != 0)
     end = U32(I64(q.seq) + length & MASK)
-    if not k.flags & _bit(SEQ_UP, direction):
-        k.flags |= _bit(SEQ_UP, direction)
+    if not k.marks & _bit(SEQ_UP, direction):
+        k.marks |= _bit(SEQ_UP, direction)
         k.first[direction], k.next[direction] = q.seq, end
     elif after(end, k.next[direction]) > 0:
         k.next[direction] = end
-    if q.flags & ACK:
-        if not k.flags & _bit(ACK_UP, direction) or after(q.ack, k.acked[direction]) > 0:
+    if q.tcp_flags & ACK:
+        if not k.marks & _bit(ACK_UP, direction) or after(q.ack, k.acked[direction]) > 0:
             k.acked[direction] = q.ack
-        k.flags |= _bit(ACK_UP, direction)
-    shift = U8(0) if q.flags & SYN else _shift(k, direction)
+        k.marks |= _bit(ACK_UP, direction)
+    shift = U8(0) if q.tcp_flags & SYN else _shift(k, direction)
     k.window[direction] = U32(U32(q.window) << U32(shift))
 
 
-@kernel
+@helper
 def shows_rst_ignored(k, q):
     """Whether a segment on a flow closed by RST shows that nobody heeded the RST."""
-    if q.flags == 0 or q.flags & (RST | SYN) or q.payload == 0 or not k.flags & CLOSED_RST or not q.connection:
+    if q.tcp_flags == 0 or q.tcp_flags & (RST | SYN) or q.payload == 0 or not k.marks & CLOSED_RST or not q.connection:
         return False
     direction = I64(q.direction)
-    if k.flags & _bit(SEQ_UP, direction) and after(q.seq, k.next[direction]) != 0:
+    if k.marks & _bit(SEQ_UP, direction) and after(q.seq, k.next[direction]) != 0:
         return False
-    rst_side = 1 if k.flags & RST_BY_SERVER else 0
-    return direction == rst_side or k.flags & RST_SIDE_ALIVE != 0
+    rst_side = 1 if k.marks & RST_BY_SERVER else 0
+    return direction == rst_side or k.marks & RST_SIDE_ALIVE != 0
 
 
-@kernel
+@helper
 def track(k, q):
     """Follow a TCP segment of an open or closed flow; True when it closes the flow."""
     direction = I64(q.direction)
-    closed = k.flags & (CLOSED_FIN | CLOSED_RST) != 0
-    if q.flags & RST:
+    closed = k.marks & (CLOSED_FIN | CLOSED_RST) != 0
+    if q.tcp_flags & RST:
         if closed or not _is_acceptable(k, direction, q.seq):
             return False
-        k.flags &= ~(RST_BY_SERVER | RST_SIDE_ALIVE)
-        k.flags |= CLOSED_RST | (RST_BY_SERVER if direction == 1 else U32(0))
+        k.marks &= ~(RST_BY_SERVER | RST_SIDE_ALIVE)
+        k.marks |= CLOSED_RST | (RST_BY_SERVER if direction == 1 else U32(0))
         k.close_clock = q.clock
         return True
-    if k.flags & CLOSED_RST and direction == (1 if k.flags & RST_BY_SERVER else 0):
-        k.flags |= RST_SIDE_ALIVE
-    if q.flags == 0:
+    if k.marks & CLOSED_RST and direction == (1 if k.marks & RST_BY_SERVER else 0):
+        k.marks |= RST_SIDE_ALIVE
+    if q.tcp_flags == 0:
         return False
-    if q.flags & SYN:
+    if q.tcp_flags & SYN:
         _track_syn(k, q, direction)
     _track_numbers(k, q, direction)
-    if q.flags & FIN:
-        k.flags |= _bit(FIN_UP, direction)
+    if q.tcp_flags & FIN:
+        k.marks |= _bit(FIN_UP, direction)
     both = FIN_UP | _bit(FIN_UP, 1)
-    if closed or k.flags & both != both:
+    if closed or k.marks & both != both:
         return False
-    k.flags |= CLOSED_FIN
+    k.marks |= CLOSED_FIN
     k.close_clock = q.clock
     return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowgauge.kernels._jit import byte_kernel
+from flowgauge.kernels._jit import byte_helper
 from flowgauge.kernels.bytes import be16, be32
 from flowgauge.kernels.header import (
     ICMP,
@@ -24,7 +24,7 @@ TCP_HEADER, UDP_HEADER, SCTP_HEADER = U(20), U(8), U(12)
 OPTION_END, OPTION_NOP, OPTION_WSCALE = 0, 1, 3
 
 
-@byte_kernel
+@byte_helper
 def _window_scale(data, at, end):
     """Shift of the window scale option (RFC 7323 §2.2) among the options in data[at:end]."""
     while at < end:
@@ -42,7 +42,7 @@ def _window_scale(data, at, end):
     return NO_WSCALE
 
 
-@byte_kernel
+@byte_helper
 def _tcp(data, r, end):
     """RFC 9293 §3.1; returns the length of the header."""
     at = r.at
@@ -58,7 +58,7 @@ def _tcp(data, r, end):
     return header
 
 
-@byte_kernel
+@byte_helper
 def _udp_trailer(data, r, end):
     """Bytes of the IP packet behind the UDP datagram, as a plausible UDP length says (RFC 768)."""
     if end < r.at + UDP_HEADER:
@@ -69,7 +69,7 @@ def _udp_trailer(data, r, end):
     return available - length
 
 
-@byte_kernel
+@byte_helper
 def _icmp(data, r, end, table):
     """Type and code, and the pseudo-ports of the Community ID specification."""
     if end < r.at + U(2):
@@ -82,7 +82,7 @@ def _icmp(data, r, end, table):
     return METERED
 
 
-@byte_kernel
+@byte_helper
 def _set_payload(r, header, trailer):
     """Payload between a transport header and a trailer of these lengths."""
     available = r.ip_end - r.at if r.ip_end > r.at else U(0)
@@ -90,7 +90,7 @@ def _set_payload(r, header, trailer):
     r.payload_offset = r.at + header
 
 
-@byte_kernel
+@byte_helper
 def transport(data, r, end):
     """Decode the transport header at `r.at`; captured bytes end at `end`."""
     end = min(end, r.ip_end)
