@@ -37,7 +37,7 @@ lane-shipped: $(VENV)/.test
 
 # The same code as plain Python; the only lane whose coverage means something.
 lane-uncompiled: $(VENV)/.test
-	NUMBA_DISABLE_JIT=1 $(BIN)/python -m coverage run -m pytest -m 'not slow and not corpus and not compiled'
+	NUMBA_DISABLE_JIT=1 FLOWGAUGE_EXAMPLES=0.05 $(BIN)/python -m coverage run -m pytest -m 'not slow and not corpus and not compiled'
 	$(BIN)/python -m coverage report
 
 # Every index of every kernel is checked.
@@ -46,7 +46,7 @@ lane-checked: $(VENV)/.test
 
 # Many more generated conversations against the oracle.
 lane-differential: $(VENV)/.test
-	FLOWGAUGE_EXAMPLES=10 $(BIN)/python -m pytest tests/test_differential.py
+	FLOWGAUGE_EXAMPLES=5 $(BIN)/python -m pytest tests/test_differential.py
 
 # The built wheel in an environment of its own, without the source tree on the path.
 wheel: | $(BIN)/python

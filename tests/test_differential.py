@@ -17,13 +17,13 @@ from meters import by_oracle, by_package, differences
 from packets import capture
 from strategies import Frames
 
-EFFORT = int(os.environ.get("FLOWGAUGE_EXAMPLES", "1"))
+EFFORT = float(os.environ.get("FLOWGAUGE_EXAMPLES", "1"))
 
 
 def examples(number: int) -> settings:
     """So many captures, times the effort that the environment asks for."""
     slow = [HealthCheck.too_slow, HealthCheck.data_too_large]
-    return settings(max_examples=number * EFFORT, deadline=None, suppress_health_check=slow)
+    return settings(max_examples=max(5, round(number * EFFORT)), deadline=None, suppress_health_check=slow)
 
 
 def assert_agreement(frames: Frames, options: dict[str, Any]) -> None:

@@ -144,10 +144,10 @@ class Run:
             return
         with capture:
             self.meter.begin_capture(source.name, labels)
-            yield from self._loop(capture, source.name)
+            yield from self._loop(capture, source)
         self._close(capture, source.name)
 
-    def _loop(self, capture: Capture, name: str) -> Iterator[pa.RecordBatch]:
+    def _loop(self, capture: Capture, source: CaptureInput) -> Iterator[pa.RecordBatch]:
         batch, stats = self._batch, self.stats
         unknown = int(self.decoder.reasons[_UNKNOWN_LINK])
         read = stats.packets
@@ -156,12 +156,13 @@ class Run:
             stats.packets += rows
             stats.packet_bytes += int(batch.frame_len[:rows].sum())
             yield from self.meter.feed(batch, rows)
-            self._tell(capture, name)
+            self._tell(capture, source.name)
             if self._hooks.should_stop():
                 stats.interrupted = True
                 break
-        if stats.packets > read and self.decoder.reasons[_UNKNOWN_LINK] - unknown == stats.packets - read:
-            stats.failed[name] = str(_unsupported(capture, name))
+        undecoded = int(self.decoder.reasons[_UNKNOWN_LINK]) - unknown
+        if source.explicit and stats.packets > read and undecoded == stats.packets - read:
+            stats.failed[source.name] = str(_unsupported(capture, source.name))
 
     def _close(self, capture: Capture, name: str) -> None:
         stats = self.stats

@@ -26,7 +26,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "no endings": {"idle_timeout": (None,) * 4, "active_timeout": None, "no_tcp_end": True},
 }
 
-pytestmark = needs_corpus
+pytestmark = [pytest.mark.corpus, needs_corpus]
 
 
 @dataclass

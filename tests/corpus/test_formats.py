@@ -12,7 +12,7 @@ from captures import COMPRESSORS
 from corpus_folder import CORPUS, corpus_files, needs_corpus
 from reading import packets, read_rows
 
-pytestmark = needs_corpus
+pytestmark = [pytest.mark.corpus, needs_corpus]
 
 TESTGEN = corpus_files("formats/pcapng-testgen", "*.pcapng")
 CAPTURE_MAGICS = {

@@ -9,7 +9,7 @@ from flowgauge.errors import NotACapture
 from flowgauge.sources.capture import Capture
 from reading import Row, read_rows
 
-pytestmark = needs_corpus
+pytestmark = [pytest.mark.corpus, needs_corpus]
 
 FILES = [path for path in corpus_files("malformed") if path.name != "LICENSE"]
 
