@@ -1,16 +1,17 @@
-"""The documentation says what is true: its examples run, its generated parts are up to date, its links lead somewhere."""
+"""The documentation says what is true: examples run, generated parts are up to date, links lead somewhere."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import importlib.util
 import io
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -21,10 +22,14 @@ import flowgauge
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-LINKED = [*PAGES, *(ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "examples/README.md"))]
+LINKED = [
+    *PAGES,
+    *(ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "benchmarks/README.md", "examples/README.md")),
+]
 BLOCK = re.compile(r"^```(\w*)( no-run)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
+HELPED = re.compile(r"^ +(?:-\w, )?(--[a-z][a-z-]+)", re.MULTILINE)  # where --help describes an option
 
 # They need a network, a live interface or minutes: what a page shows and no test runs.
 NOT_RUN = {
@@ -67,7 +72,7 @@ def masked(line: str) -> str:
 
 
 def assert_shown(shown: str, printed: str) -> None:
-    """Every line shown was printed, in this order; a line … stands for lines left out, where nothing else may be."""
+    """Every line shown was printed, in this order;."""
     lines = iter(map(masked, printed.splitlines()))
     for line in shown.splitlines():
         if line != "…":
@@ -86,8 +91,7 @@ class Session:
         for name, words in (("flowgauge", '-m flowgauge "$@"'), ("python", '"$@"')):
             (tools / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {words}\n')
             (tools / name).chmod(0o755)
-        source = str(Path(flowgauge.__file__).parent.parent)
-        self._variables = os.environ | {"PATH": f"{tools}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": source}
+        self._variables = os.environ | {"PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"}
 
     def run(self, block: Block) -> str:
         """What the block prints."""
@@ -107,9 +111,9 @@ class Session:
 
 
 @pytest.fixture
-def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
+def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
     monkeypatch.chdir(tmp_path)
-    yield Session(tmp_path)
+    return Session(tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +133,7 @@ def options(generator: ModuleType) -> dict[str, set[str]]:
     for name in names:
         command = [sys.executable, "-m", *name.split(), "--help"]
         helped[name] = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=True).stdout
-    return {name: set(OPTION.findall(text)) for name, text in helped.items()}
+    return {name: set(HELPED.findall(text)) for name, text in helped.items()}
 
 
 @pytest.mark.slow
@@ -225,7 +229,36 @@ def test_lines_are_short() -> None:
     assert long == []
 
 
-def test_names_of_the_labels_are_there() -> None:
-    """The version of the changelog's newest section is that of the package, or it is unreleased."""
-    sections = re.findall(r"^## \[(.*?)\]", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
-    assert sections[0] in ("Unreleased", flowgauge.__version__)
+BENCH = {
+    "packets": 2_000_000,
+    "machine": {"cpu": "Some CPU", "python": "3.12.1"},
+    "fixed": {"extract_one_packet_s": {"median": 0.912}, "compile_s": 17.6},
+    "rates": {
+        "mix": {"flows": 100_000, "rates": {"kernels": {"packets_per_s": 7.654e6}, "csv": {"packets_per_s": None}}},
+        "small": {"flows": 64, "rates": {"kernels": {"packets_per_s": 9e6}, "csv": {"packets_per_s": 5e6}}},
+    },
+    "memory": {"bytes_per_slot": 641.4},
+    "peers": {"dpkt": {"version": "1.9.8"}, "softflowd": {"missing": "not installed"}},
+    "ratios": {"dpkt": {"kernels": 98.7, "csv": 41.2}},
+}
+
+
+def test_speed_table(tmp_path: Path) -> None:
+    """The README's table on speed quotes the results of a benchmark, and nothing around it changes."""
+    table = importlib.import_module("readme_table")
+    (tmp_path / "results.json").write_text(json.dumps(BENCH))
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n")
+    table.write(tmp_path / "results.json", readme)
+    lines = readme.read_text("utf-8").splitlines()
+    assert (lines[0], lines[1], lines[-2], lines[-1]) == ("before", table.BEGIN, table.END, "after")
+    assert "| mix, 100,000 flows | 7.65 million | too short |" in lines
+    assert "| dpkt 1.9.8 | 98.7 | 41.2 |" in lines
+    assert not any("old" in line or "softflowd" in line for line in lines)
+
+
+def test_speed_table_has_its_place() -> None:
+    """The README holds the markers between which the table on speed is written."""
+    table = importlib.import_module("readme_table")
+    text = (ROOT / "README.md").read_text("utf-8")
+    assert 0 < text.index(table.BEGIN) < text.index(table.END)

@@ -15,7 +15,7 @@ from flowgauge.kernels import state as st
 from flowgauge.kernels.header import TCP
 from flowgauge.kernels.rows import take_rows
 
-_FIRST_CAPACITY = 32768  # untouched rows cost no memory
+FIRST_CAPACITY = 1 << 17  # rows that are never touched cost no memory, and growing copies all
 _SERVICE_BITS = {"tcp": 1, "udp": 2, "sctp": 4}
 
 
@@ -47,20 +47,20 @@ class FlowTable:
     """
 
     def __init__(self, config: MeterConfig, state_dtypes: tuple[np.dtype, ...]) -> None:
-        keys = min(_FIRST_CAPACITY, config.max_flows)
-        self.states: list[Any] = [np.zeros(_FIRST_CAPACITY, dtype).view(np.recarray) for dtype in state_dtypes]
+        keys = min(FIRST_CAPACITY, config.max_flows)
+        self.states: list[Any] = [np.zeros(FIRST_CAPACITY, dtype).view(np.recarray) for dtype in state_dtypes]
         self.arrays: Any = st.Table(
             state=np.zeros(1, st.STATE).view(np.recarray),
             config=self._config(config),
             packet=np.zeros(1, st.PACKET).view(np.recarray),
             index=np.zeros(_index_length(keys), np.uint64),
             keys=np.zeros(keys, st.KEY).view(np.recarray),
-            flows=np.zeros(_FIRST_CAPACITY, st.FLOW).view(np.recarray),
+            flows=np.zeros(FIRST_CAPACITY, st.FLOW).view(np.recarray),
             buckets=np.full(st.BUCKETS, -1, np.int32),
             free_keys=np.zeros(keys, np.int32),
-            free_slots=np.zeros(_FIRST_CAPACITY, np.int32),
+            free_slots=np.zeros(FIRST_CAPACITY, np.int32),
             closing=np.zeros(keys, np.int32),
-            ended=np.zeros(_FIRST_CAPACITY, np.int32),
+            ended=np.zeros(FIRST_CAPACITY, np.int32),
             oldest=np.zeros(1, np.int32),
             unanswered=np.zeros(1, np.int32),
             services=load_services(),

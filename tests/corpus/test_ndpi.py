@@ -77,7 +77,7 @@ def _cause(row: dict[str, str], flow: Flow, found: Counter[Flow], tunnelled: boo
     if not seen:
         return "the link type is not decoded yet"
     if row["file"].startswith("fuzz") or "reads" in row["file"]:
-        return "fuzzed headers: nDPI believes lengths and protocols that the packet does not hold"
+        return "fuzzed headers: nDPI leaves out packets whose lengths lie; Wireshark counts them as well"
     if flow.protocol in (1, 58, 50):
         return "nDPI puts ICMP errors and ESP into flows of their own kind"
     return "nDPI counts other packets of the same endpoints" if same else "nDPI leaves out what encloses the packet"
