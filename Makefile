@@ -22,7 +22,7 @@ $(VENV)/.test: pyproject.toml | $(BIN)/python
 # Labelled captures in, flow records out.
 demo: $(VENV)/.product
 	$(BIN)/flowgauge extract examples/captures -o flows.csv --label '{app}_{action}_*.pcap'
-	@echo; echo "flows.csv, its first columns:"; cut -d, -f5,8-12,41,42 flows.csv | head -8
+	@echo; echo "flows.csv, its first columns:"; cut -d, -f8-12,20-22,38,39 flows.csv | head -8
 
 test: lint lane-shipped lane-uncompiled lane-checked lane-differential
 
@@ -55,7 +55,7 @@ wheel: | $(BIN)/python
 	$(BIN)/python -m build --wheel --outdir dist . > /dev/null
 	$(PYTHON) -m venv $(VENV)-wheel
 	$(VENV)-wheel/bin/python -m pip --quiet --disable-pip-version-check install "$$(ls dist/*.whl)[test]"
-	$(VENV)-wheel/bin/python -m pytest -m 'not slow'
+	$(VENV)-wheel/bin/python -m pytest -m 'not slow and not corpus'
 
 bench: $(VENV)/.product
 	-$(PIP) install --editable '.[bench]'
