@@ -29,17 +29,17 @@ def read_rows(source: Any, *, rows: int = 64, **options: Any) -> tuple[list[Row]
     found: list[Row] = []
     with open_capture(io.BytesIO(source) if isinstance(source, bytes) else source, **options) as capture:
         while count := capture.read(batch):
-            found += [_row(batch, i, capture.buffer) for i in range(count)]
+            found += [_row(packet, capture.buffer) for packet in batch.packets[:count]]
         assert capture.read(batch) == 0
     return found, capture
 
 
-def _row(batch: Any, i: int, buffer: Any) -> Row:
-    begin, length = int(batch.offset[i]), int(batch.caplen[i])
+def _row(packet: Any, buffer: Any) -> Row:
+    begin, length = int(packet.offset), int(packet.caplen)
     assert begin + length <= len(buffer)
-    rest = (batch.frame_len, batch.link, batch.number, batch.record_offset, batch.clock, batch.epoch)
+    rest = (packet.frame_len, packet.link, packet.number, packet.record_offset, packet.clock, packet.epoch)
     data = buffer[begin : begin + length].tobytes()
-    return Row(int(batch.time[i]), data, *(int(column[i]) for column in rest))
+    return Row(int(packet.time), data, *map(int, rest))
 
 
 _batch = functools.cache(make_batch)

@@ -94,13 +94,14 @@ def utc(time_ns: int) -> str:
 
 
 def _add(found: CaptureInfo, batch: PacketBatch, rows: int) -> None:
-    first, last = int(batch.time[:rows].min()), int(batch.time[:rows].max())
+    packets = batch.packets[:rows]
+    first, last = int(packets["time"].min()), int(packets["time"].max())
     found.first_ns = first if found.first_ns is None else min(first, found.first_ns)
     found.last_ns = last if found.last_ns is None else max(last, found.last_ns)
     found.packets += rows
-    found.captured_bytes += int(batch.caplen[:rows].sum(dtype=np.uint64))
-    found.wire_bytes += int(batch.frame_len[:rows].sum(dtype=np.uint64))
-    for link, count in zip(*np.unique(batch.link[:rows], return_counts=True), strict=True):
+    found.captured_bytes += int(packets["caplen"].sum(dtype=np.uint64))
+    found.wire_bytes += int(packets["frame_len"].sum(dtype=np.uint64))
+    for link, count in zip(*np.unique(packets["link"], return_counts=True), strict=True):
         name = link_name(int(link))
         found.links[name] = found.links.get(name, 0) + int(count)
 

@@ -6,37 +6,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowgauge.kernels.decode import decode_rows
-from flowgauge.kernels.header import HEADER
 from flowgauge.kernels.packet import DECODER_FAULT, REASONS, PacketBatch
 
 
 class Decoder:
     """Decodes batches and counts what became of each packet.
 
-    `reasons` holds the packets of each reason in the order of REASONS; `length_lies` the packets
-    whose IP length is more than the wire held.
+    `reasons` holds the packets of each reason in the order of REASONS; `wire_bytes` their bytes on the
+    wire; `length_lies` the packets whose IP length is more than that.
     """
 
     def __init__(self) -> None:
         self.reasons: NDArray[np.int64] = np.zeros(len(REASONS), np.int64)
-        self._lies = np.zeros(1, np.int64)
+        self._totals = np.zeros(2, np.int64)
         self._cursor = np.zeros(1, np.int64)
-        self._scratch = np.zeros(1, HEADER).view(np.recarray)
 
     @property
     def length_lies(self) -> int:
-        return int(self._lies[0])
+        return int(self._totals[1])
+
+    @property
+    def wire_bytes(self) -> int:
+        return int(self._totals[0])
 
     def decode(self, data: NDArray[np.uint8], batch: PacketBatch, rows: int) -> None:
         """Fill the header columns of the first `rows` rows from the source's buffer `data`."""
         begin = 0
         while begin < rows:
             try:
-                decode_rows(data, batch, begin, rows, self._scratch, self._cursor, self.reasons, self._lies)
+                decode_rows(data, batch, begin, rows, self._cursor, self.reasons, self._totals)
                 return
             except IndexError:  # a bounds check: the packet is counted, the rest goes on
                 row = int(self._cursor[0])
-                batch.reason[row] = DECODER_FAULT
+                batch.packets[row].reason = DECODER_FAULT
                 self.reasons[DECODER_FAULT] += 1
                 begin = row + 1
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from flowgauge.kernels import fragments as k
-from flowgauge.kernels.packet import BATCH_ROWS, METERED, NOT_FRAGMENT, WAITS, PacketBatch, make_batch
+from flowgauge.kernels.packet import BATCH_ROWS, WAITS, PacketBatch, make_batch
 
 _OUT_ROWS = BATCH_ROWS + k.ROW_MAY_EMIT
 _FROM_FIRST = ("time", "clock", "epoch", "src_port", "dst_port", "protocol")
@@ -55,13 +56,14 @@ class FragmentStage:
         """The rows to meter, in order; each batch yielded is valid until the next."""
         if rows == 0:
             return
-        yield from self._steps(batch, rows)
-        self.clock, self.epoch = int(batch.clock[rows - 1]), int(batch.epoch[rows - 1])
-
-    def _steps(self, batch: PacketBatch, rows: int) -> Iterator[tuple[PacketBatch, int]]:
-        if not self._remembers() and not self._has_fragments(batch, rows):
+        found, clock, epoch = k.scan(batch, rows)
+        if not found and not self._remembers():
             yield batch, rows
-            return
+        else:
+            yield from self._reorder(batch, rows)
+        self.clock, self.epoch = clock, epoch
+
+    def _reorder(self, batch: PacketBatch, rows: int) -> Iterator[tuple[PacketBatch, int]]:
         arrays = self._open()
         begin = 0
         while begin < rows:
@@ -80,43 +82,33 @@ class FragmentStage:
     def _remembers(self) -> bool:
         return self._arrays is not None and self._arrays.state[0].oldest < self._arrays.state[0].newest
 
-    @staticmethod
-    def _has_fragments(batch: PacketBatch, rows: int) -> bool:
-        fragments = batch.fragment[:rows] != NOT_FRAGMENT
-        return bool(fragments.any()) and bool((fragments & (batch.reason[:rows] == METERED)).any())
-
     def _gather(self, arrays: k.Fragments, batch: PacketBatch | None) -> tuple[PacketBatch, int]:
-        """Copy rows out of the batch and the waiting store, in the order decided."""
+        """Copy packets out of the batch and the waiting store, in the order decided."""
         state = arrays.state[0]
         assert self._store is not None and self._out is not None
+        store, out = self._store.packets, self._out.packets[: state.out]
         order = arrays.order[: state.out]
         held = order < 0
         slots = ~order[held]
-        if batch is not None:
+        if batch is None:
+            out[held] = store[slots]
+            out.epoch = self.epoch
+        else:
             source, target = arrays.holds[: 2 * state.holds].reshape(-1, 2).T
-            for name in PacketBatch._fields:
-                getattr(self._store, name)[target] = getattr(batch, name)[source]
-        for name in PacketBatch._fields:
-            part = getattr(self._out, name)[: state.out]
-            part[held] = getattr(self._store, name)[slots]
-            if batch is not None:
-                part[~held] = getattr(batch, name)[order[~held]]
-        self._settle(arrays, batch, held)
+            store[target] = batch.packets[source]
+            out[held] = store[slots]
+            out[~held] = batch.packets[order[~held]]
+            self._settle(arrays, batch.packets, out, held)
         arrays.free[state.free : state.free + len(slots)] = slots
         state.free += len(slots)
-        return self._out, int(state.out)
+        return self._out, len(out)
 
-    def _settle(self, arrays: k.Fragments, batch: PacketBatch | None, held: np.ndarray) -> None:
+    def _settle(self, arrays: k.Fragments, packets: Any, out: Any, held: np.ndarray) -> None:
         """Released rows are metered at the time of what let them go, orphans in the boundary interval before it."""
-        rows, out = len(held), self._out
-        assert out is not None
-        if batch is None:
-            out.epoch[:rows] = self.epoch
-            return
-        trigger, kind = arrays.trigger[:rows], arrays.kind[:rows]
+        trigger, kind = arrays.trigger[: len(out)], arrays.kind[: len(out)]
         released, orphan = held & (kind == k.RELEASED), held & (kind == k.ORPHAN)
         for name in _FROM_FIRST:
-            getattr(out, name)[:rows][released] = getattr(batch, name)[trigger[released]]
+            out[name][released] = packets[name][trigger[released]]
         before = trigger[orphan] - 1
-        out.epoch[:rows][orphan] = np.where(before < 0, self.epoch, batch.epoch[before])
-        out.reason[:rows][kind == k.PLACEHOLDER] = WAITS
+        out.epoch[orphan] = np.where(before < 0, self.epoch, packets.epoch[before])
+        out.reason[kind == k.PLACEHOLDER] = WAITS

@@ -43,7 +43,6 @@ class Meter:
         self.ended: Counter[str] = Counter()
         self.flows = 0
         self._fragments = FragmentStage(np.array([secrets.randbits(64) for _ in range(6)], np.uint64))
-        self._words = np.zeros(0, np.uint64)
         self._drained_epoch = 0
 
     @property
@@ -53,7 +52,7 @@ class Meter:
 
     @property
     def open_flows(self) -> int:
-        return int(self.table.state.keys)
+        return self.table.count("keys")
 
     @property
     def counters(self) -> dict[str, int]:
@@ -74,8 +73,7 @@ class Meter:
         """Meter the first `rows` rows; returns the records that left, in output order."""
         for part, count in self._timed("fragments", self._fragments.process(batch, rows)):
             self._meter(part, count)
-        waiting = self.table.state.ended
-        if waiting < _DRAIN_ROWS or self.table.state.epoch == self._drained_epoch:
+        if self.table.count("ended") < _DRAIN_ROWS or self.table.count("epoch") == self._drained_epoch:
             return []
         return list(self._drain())
 
@@ -107,15 +105,14 @@ class Meter:
         return result
 
     def _meter(self, p: PacketBatch, rows: int) -> None:
-        if len(self._words) < len(p.time):
-            self._words = np.zeros(len(p.time), np.uint64)
-        self._call("keys", make_keys, p, rows, self.table.arrays.config, self._words)
+        self._call("keys", make_keys, p, rows, self.table.arrays.config)
         counted = done = 0
         while done < rows:
-            done = self._call("assign", assign, p, done, rows, self.table.arrays, self._words)
-            if self.table.state.status == st.REBUILD:
+            done = self._call("assign", assign, p, done, rows, self.table.arrays)
+            status = self.table.count("status")
+            if status == st.REBUILD:
                 self._call("assign", self.table.rank_by_use)
-            elif self.table.state.status == st.FULL:
+            elif status == st.FULL:
                 self._update(p, counted, done)
                 counted = done
                 self._call("assign", self.table.make_room)

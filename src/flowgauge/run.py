@@ -154,7 +154,6 @@ class Run:
         while rows := self._timed("frames", capture.read, batch):
             self._timed("decode", self.decoder.decode, capture.buffer, batch, rows)
             stats.packets += rows
-            stats.packet_bytes += int(batch.frame_len[:rows].sum())
             yield from self.meter.feed(batch, rows)
             self._tell(capture, source.name)
             if self._hooks.should_stop():
@@ -201,6 +200,7 @@ class Run:
         stats, meter = self.stats, self.meter
         stats.seconds = seconds
         stats.reasons = self.decoder.counts()
+        stats.packet_bytes = self.decoder.wire_bytes
         if sum(stats.reasons.values()) != stats.packets:
             raise FlowgaugeError(f"{stats.packets} packets read, {sum(stats.reasons.values())} accounted for: a defect")
         stats.counters |= {"ip_length_lies": self.decoder.length_lies, **meter.counters}

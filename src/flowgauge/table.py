@@ -52,7 +52,6 @@ class FlowTable:
         self.arrays: Any = st.Table(
             state=np.zeros(1, st.STATE).view(np.recarray),
             config=self._config(config),
-            packet=np.zeros(1, st.PACKET).view(np.recarray),
             index=np.zeros(_index_length(keys), np.uint64),
             keys=np.zeros(keys, st.KEY).view(np.recarray),
             flows=np.zeros(FIRST_CAPACITY, st.FLOW).view(np.recarray),
@@ -65,6 +64,7 @@ class FlowTable:
             unanswered=np.zeros(1, np.int32),
             services=load_services(),
         )
+        self._state = self.arrays.state.view(np.ndarray)
         self.state.source_epoch = -1
         self.state.snapshot_clock = -(2**62)
 
@@ -84,6 +84,10 @@ class FlowTable:
     @property
     def state(self) -> Any:
         return self.arrays.state[0]
+
+    def count(self, name: str) -> int:
+        """A field of the state; ten times faster than the attribute."""
+        return int(self._state[name][0])
 
     @property
     def flows(self) -> Any:

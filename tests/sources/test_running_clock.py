@@ -25,10 +25,11 @@ START = 1_600_000_000 * SECOND
 def run(times, clock=None, final=True):
     """(decided rows, times, clocks, epochs, counts) of a trace in one piece; None has no time."""
     batch = make_batch(max(16, len(times)))
-    batch.time[: len(times)] = [NO_TIME if time is None else time for time in times]
+    packets = batch.packets
+    packets.time[: len(times)] = [NO_TIME if time is None else time for time in times]
     counts = np.zeros(2, np.int64)
     decided = run_clock(batch, len(times), final, (clock or Clock()).state, counts)
-    columns = (batch.time, batch.clock, batch.epoch)
+    columns = (packets.time, packets.clock, packets.epoch)
     return decided, *(column[:decided].tolist() for column in columns), counts.tolist()
 
 
@@ -108,11 +109,11 @@ def test_epochs_by_count():
     """The 2^20th record after the one behind a boundary opens the next interval."""
     clock = Clock()
     batch = make_batch(1 << 18)
-    batch.time[:] = START
+    batch.packets.time[:] = START
     epochs = []
     for _ in range(5):
         run_clock(batch, 1 << 18, True, clock.state, np.zeros(2, np.int64))
-        epochs.append((int(batch.epoch[0]), int(batch.epoch[-1])))
+        epochs.append((int(batch.packets.epoch[0]), int(batch.packets.epoch[-1])))
     assert epochs == [(0, 0)] * 4 + [(1, 1)]
 
 

@@ -19,17 +19,17 @@ COUNTS = ("packets", "frame_bytes", "ip_bytes", "payload_bytes")
 @kernel
 def update(p, begin, stop, flows):
     for i in range(begin, stop):
-        slot = p.slot[i]
-        if slot < 0:
+        q = p.packets[i]
+        if q.slot < 0:
             continue
-        f, d = flows[slot], p.direction[i]
+        f, d = flows[q.slot], q.direction
         f.packets[d] += np.uint64(1)
-        f.frame_bytes[d] += np.uint64(p.frame_len[i])
-        f.ip_bytes[d] += np.uint64(p.ip_len[i])
-        f.payload_bytes[d] += np.uint64(p.payload_len[i])
-        f.start = min(f.start, p.time[i])
-        f.end = max(f.end, p.time[i])
-        f.fragments += p.fragment[i] != NOT_FRAGMENT
+        f.frame_bytes[d] += np.uint64(q.frame_len)
+        f.ip_bytes[d] += np.uint64(q.ip_len)
+        f.payload_bytes[d] += np.uint64(q.payload_len)
+        f.start = min(f.start, q.time)
+        f.end = max(f.end, q.time)
+        f.fragments += q.fragment != NOT_FRAGMENT
 
 
 def finalize(state: Array, flows: Array) -> dict[str, Values]:

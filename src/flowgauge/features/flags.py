@@ -14,12 +14,13 @@ STATE = np.dtype([("packets", np.uint32, (2, 8))], align=True)
 @kernel
 def update(p, begin, stop, state):
     for i in range(begin, stop):
-        slot, flags = p.slot[i], p.tcp_flags[i]
-        if slot < 0 or flags == 0:
+        q = p.packets[i]
+        flags = q.tcp_flags
+        if q.slot < 0 or flags == 0:
             continue
-        counts = state[slot].packets
+        counts = state[q.slot].packets
         for bit in range(8):
-            counts[p.direction[i], bit] += (flags >> np.uint8(bit)) & np.uint8(1)
+            counts[q.direction, bit] += (flags >> np.uint8(bit)) & np.uint8(1)
 
 
 def finalize(state: Array, flows: Array) -> dict[str, Values]:

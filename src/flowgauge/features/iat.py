@@ -44,14 +44,14 @@ def _count(f, view, gap):
 @kernel
 def update(p, begin, stop, state):
     for i in range(begin, stop):
-        slot = p.slot[i]
-        if slot < 0:
+        q = p.packets[i]
+        if q.slot < 0:
             continue
-        f = state[slot]
-        if p.gap[i] >= 0:
-            _count(f, 0, U(p.gap[i]))
-        if p.gap_direction[i] >= 0:
-            _count(f, 1 + np.int64(p.direction[i]), U(p.gap_direction[i]))
+        f = state[q.slot]
+        if q.gap >= 0:
+            _count(f, 0, U(q.gap))
+        if q.gap_direction >= 0:
+            _count(f, 1 + np.int64(q.direction), U(q.gap_direction))
 
 
 @kernel

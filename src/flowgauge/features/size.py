@@ -34,11 +34,11 @@ FLOATS = ("ip_len_mean", "ip_len_std", "payload_len_mean", "payload_len_std")
 @kernel
 def update(p, begin, stop, state):
     for i in range(begin, stop):
-        slot = p.slot[i]
-        if slot < 0:
+        q = p.packets[i]
+        if q.slot < 0:
             continue
-        f, d = state[slot], p.direction[i]
-        ip, payload = p.ip_len[i], p.payload_len[i]
+        f, d = state[q.slot], q.direction
+        ip, payload = q.ip_len, q.payload_len
         low, high = add_square(f.ip_square_low[d], f.ip_square_high[d], U(ip))
         f.ip_square_low[d], f.ip_square_high[d] = low, high
         low, high = add_square(f.payload_square_low[d], f.payload_square_high[d], U(payload))

@@ -214,31 +214,6 @@ def _lacks_room(t):
 
 
 @inline_helper
-def _load(q, p, i, tcp_end):
-    """Copy what every packet's rules need of row i."""
-    q.time, q.clock, q.swapped, q.tcp_flags, q.payload = (
-        p.time[i],
-        p.clock[i],
-        p.swapped[i],
-        p.tcp_flags[i],
-        p.payload_len[i],
-    )
-    q.seq, q.ack, q.window, q.wscale = p.tcp_seq[i], p.tcp_ack[i], p.tcp_window[i], p.tcp_wscale[i]
-    q.protocol, q.fragment = p.protocol[i], p.fragment[i]
-    q.connection = tcp_end and q.protocol == TCP and q.fragment != TAIL_FRAGMENT
-
-
-@inline_helper
-def _load_opening(q, p, i, word):
-    """Copy what the opening of a flow or record needs besides."""
-    q.src_hi, q.src_lo, q.dst_hi, q.dst_lo = p.src_hi[i], p.src_lo[i], p.dst_hi[i], p.dst_lo[i]
-    q.src_port, q.dst_port, q.src_mac, q.dst_mac = p.src_port[i], p.dst_port[i], p.src_mac[i], p.dst_mac[i]
-    q.ip_version, q.vlan, q.vlan_outer = p.ip_version[i], p.vlan[i], p.vlan_outer[i]
-    q.icmp_type, q.icmp_code = p.icmp_type[i], p.icmp_code[i]
-    q.hash, q.word, q.record_offset, q.number = p.hash[i], word, p.record_offset[i], p.number[i]
-
-
-@inline_helper
 def _count(q, t, number):
     """Count a packet into the flow on its key; the slot of its record."""
     k, s = t.keys[number], t.state[0]
@@ -267,7 +242,7 @@ def _touch(p, begin, stop, t):
     """
     mask, seen = np.uint64(len(t.index) - 1), np.int64(0)
     for i in range(begin, stop):
-        found = t.index[np.uint64(p.hash[i]) & mask] & np.uint64(0xFFFFFFFF)
+        found = t.index[np.uint64(p.packets[i].key_hash) & mask] & np.uint64(0xFFFFFFFF)
         if found != np.uint64(0):
             k = t.keys[found - np.uint64(1)]
             seen += k.slot + k.last[0] + np.int64(k.next[0])
@@ -275,22 +250,21 @@ def _touch(p, begin, stop, t):
 
 
 @inline_helper
-def _find(p, i, t, word):
-    """The key of row i, -1 without one."""
-    if p.swapped[i]:
-        return find(t.index, t.keys, p.hash[i], p.dst_hi[i], p.dst_lo[i], p.src_hi[i], p.src_lo[i], word)
-    return find(t.index, t.keys, p.hash[i], p.src_hi[i], p.src_lo[i], p.dst_hi[i], p.dst_lo[i], word)
+def _find(q, t):
+    """The key of a packet, -1 without one."""
+    if q.swapped:
+        return find(t.index, t.keys, q.key_hash, q.dst_hi, q.dst_lo, q.src_hi, q.src_lo, q.key_word)
+    return find(t.index, t.keys, q.key_hash, q.src_hi, q.src_lo, q.dst_hi, q.dst_lo, q.key_word)
 
 
 @inline_helper
-def _settle(q, p, i, t, number, word):
+def _settle(q, t, number):
     """Let the packet end the record on its key, where it does."""
     k, s, c = t.keys[number], t.state[0], t.config[0]
     q.direction = q.swapped ^ np.uint8(k.marks & CLIENT_IS_B != 0)
     verdict, reason = _verdict(q, k, c, s)
     if verdict == STAYS:
         return
-    _load_opening(q, p, i, word)
     end_record(s, k, t.flows, t.ended, END_IDLE if reason == END_GONE else reason, s.epoch + 1)
     if verdict == NEXT_PART:
         _next_part(q, k, c)
@@ -299,37 +273,36 @@ def _settle(q, p, i, t, number, word):
 
 
 @kernel
-def assign(p, begin, stop, t, words):
+def assign(p, begin, stop, t):
     """Fill slot, direction, gap and gap_direction of rows begin..stop.
 
     Returns the first row that was not done; the table's `status` says why: DONE, FULL (a key or slot
     is needed), REBUILD (the queues of the least recently used keys are needed).
     """
-    s, c, q = t.state[0], t.config[0], t.packet[0]
+    s, c = t.state[0], t.config[0]
     s.status = DONE
     for i in range(begin, stop):
         if (i - begin) % TOUCH_ROWS == 0:
             _touch(p, i, min(i + TOUCH_ROWS, stop), t)
-        if p.epoch[i] != s.source_epoch:
-            s.source_epoch = p.epoch[i]
-            boundary(t, p.clock[i])
-        s.clock = p.clock[i]
-        p.slot[i] = -1
-        if p.reason[i] != METERED:
+        q = p.packets[i]
+        if q.epoch != s.source_epoch:
+            s.source_epoch = q.epoch
+            boundary(t, q.clock)
+        s.clock = q.clock
+        q.slot = -1
+        if q.reason != METERED:
             continue
         if _lacks_room(t):
             s.status = FULL
             return i
-        _load(q, p, i, c.tcp_end)
-        number = _find(p, i, t, words[i])
+        q.connection = c.tcp_end and q.protocol == TCP and q.fragment != TAIL_FRAGMENT
+        number = _find(q, t)
         if number >= 0:
-            _settle(q, p, i, t, number, words[i])
+            _settle(q, t, number)
         else:
-            _load_opening(q, p, i, words[i])
             number = _add_key(q, t)
             if number < 0:
                 s.status = REBUILD
                 return i
-        p.slot[i] = _count(q, t, number)
-        p.direction[i], p.gap[i], p.gap_direction[i] = q.direction, q.gap, q.gap_direction
+        q.slot = _count(q, t, number)
     return stop

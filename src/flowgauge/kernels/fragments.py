@@ -79,21 +79,21 @@ class Fragments(NamedTuple):
 
 
 @helper
-def _chain(f, p, i, header_protocol):
+def _chain(f, q, header_protocol):
     seed = f.seed
-    total = (seed[0] + p.src_lo[i]) * (seed[1] + p.dst_lo[i]) + (seed[2] + p.src_hi[i]) * (seed[3] + p.dst_hi[i])
-    total += (seed[4] + U(p.fragment_id[i])) * (seed[5] + U(header_protocol))
+    total = (seed[0] + q.src_lo) * (seed[1] + q.dst_lo) + (seed[2] + q.src_hi) * (seed[3] + q.dst_hi)
+    total += (seed[4] + U(q.fragment_id)) * (seed[5] + U(header_protocol))
     return np.int64(total >> U(32)) & np.int64(CHAINS - 1)
 
 
 @helper
-def _find(f, p, i, chain, header_protocol):
-    """The remembered datagram of row i, -1 without one."""
+def _find(f, q, chain, header_protocol):
+    """The remembered datagram of a packet, -1 without one."""
     number = np.int64(f.chains[chain])
     while number >= 0:
         d = f.datagrams[number]
-        same = d.src_lo == p.src_lo[i] and d.dst_lo == p.dst_lo[i] and d.identification == p.fragment_id[i]
-        if same and d.src_hi == p.src_hi[i] and d.dst_hi == p.dst_hi[i] and d.header_protocol == header_protocol:
+        same = d.src_lo == q.src_lo and d.dst_lo == q.dst_lo and d.identification == q.fragment_id
+        if same and d.src_hi == q.src_hi and d.dst_hi == q.dst_hi and d.header_protocol == header_protocol:
             return number
         number = np.int64(d.chain)
     return np.int64(-1)
@@ -138,15 +138,15 @@ def _forget_oldest(f, trigger):
 
 
 @helper
-def _remember(f, p, i, home, header_protocol):
-    """A fresh datagram for row i; there is room."""
+def _remember(f, q, home, header_protocol):
+    """A fresh datagram for a packet; there is room."""
     s = f.state[0]
     number = s.newest & np.int64(MAX_DATAGRAMS - 1)
     s.newest += 1
     d = f.datagrams[number]
-    d.src_hi, d.src_lo, d.dst_hi, d.dst_lo = p.src_hi[i], p.src_lo[i], p.dst_hi[i], p.dst_lo[i]
-    d.identification, d.header_protocol = p.fragment_id[i], header_protocol
-    d.clock = p.clock[i]
+    d.src_hi, d.src_lo, d.dst_hi, d.dst_lo = q.src_hi, q.src_lo, q.dst_hi, q.dst_lo
+    d.identification, d.header_protocol = q.fragment_id, header_protocol
+    d.clock = q.clock
     d.waiting, d.head, d.tail = 0, -1, -1
     d.known = 0
     d.home, d.chain = home, f.chains[home]
@@ -176,28 +176,39 @@ def _wait(f, d, i):
 
 
 @helper
-def _take(f, p, i):
-    """Place one fragment: it is metered, lets others go, or waits."""
-    header_protocol = p.protocol[i] if p.ip_version[i] == 4 else np.uint8(0)
-    home = _chain(f, p, i, header_protocol)
-    number = _find(f, p, i, home, header_protocol)
+def _take(f, q, i):
+    """Place row i, a fragment: it is metered, lets others go, or waits."""
+    header_protocol = q.protocol if q.ip_version == 4 else np.uint8(0)
+    home = _chain(f, q, header_protocol)
+    number = _find(f, q, home, header_protocol)
     if number < 0:
         if f.state[0].newest - f.state[0].oldest == MAX_DATAGRAMS:
             _forget_oldest(f, i)
-        number = _remember(f, p, i, home, header_protocol)
+        number = _remember(f, q, home, header_protocol)
     d = f.datagrams[number]
-    if p.fragment[i] == FIRST_FRAGMENT:
-        d.src_port, d.dst_port, d.protocol, d.known = p.src_port[i], p.dst_port[i], p.protocol[i], 1
+    if q.fragment == FIRST_FRAGMENT:
+        d.src_port, d.dst_port, d.protocol, d.known = q.src_port, q.dst_port, q.protocol, 1
         _emit(f, i, i, RELEASED)
         _let_go(f, d, i, RELEASED)
     elif d.known:
-        p.src_port[i], p.dst_port[i], p.protocol[i] = d.src_port, d.dst_port, d.protocol
+        q.src_port, q.dst_port, q.protocol = d.src_port, d.dst_port, d.protocol
         _emit(f, i, i, RELEASED)
     elif _wait(f, d, i):
         _emit(f, i, i, PLACEHOLDER)
     else:
         f.state[0].orphans += 1
         _emit(f, i, i, ORPHAN)
+
+
+@kernel
+def scan(p, rows):
+    """(whether any of the rows is a fragment that is metered, clock and epoch of the last)."""
+    found = False
+    for i in range(rows):
+        q = p.packets[i]
+        found |= q.reason == METERED and q.fragment != NOT_FRAGMENT
+    last = p.packets[rows - 1]
+    return found, last.clock, last.epoch
 
 
 @kernel
@@ -210,19 +221,20 @@ def order_rows(f, p, begin, stop):
     s.out = s.holds = 0
     room = len(f.order) - ROW_MAY_EMIT
     for i in range(begin, stop):
-        stepped_back = p.clock[i] < s.clock
+        q = p.packets[i]
+        stepped_back = q.clock < s.clock
         while s.oldest < s.newest:
             d = f.datagrams[s.oldest & np.int64(MAX_DATAGRAMS - 1)]
-            if not stepped_back and p.clock[i] - d.clock <= PATIENCE:
+            if not stepped_back and q.clock - d.clock <= PATIENCE:
                 break
             if s.out > room:
                 return i
             _forget_oldest(f, i)
-        s.clock = p.clock[i]
+        s.clock = q.clock
         if s.out > room:
             return i
-        if p.reason[i] == METERED and p.fragment[i] != NOT_FRAGMENT:
-            _take(f, p, i)
+        if q.reason == METERED and q.fragment != NOT_FRAGMENT:
+            _take(f, q, i)
         else:
             _emit(f, i, i, RELEASED)
     return stop

@@ -1,47 +1,8 @@
-"""The scratch record that the decoder fills for one packet, and the constants of the protocols.
-
-Helpers of the decoder take the packet bytes and this one record, never the batch: a record is a
-pointer, a batch is forty counted references.
-"""
+"""The constants of the protocols."""
 
 from __future__ import annotations
 
 import numpy as np
-
-HEADER = np.dtype(
-    [
-        ("src_hi", np.uint64),
-        ("src_lo", np.uint64),
-        ("dst_hi", np.uint64),
-        ("dst_lo", np.uint64),
-        ("src_mac", np.uint64),
-        ("dst_mac", np.uint64),
-        ("at", np.uint64),  # where the next layer begins
-        ("wire_end", np.uint64),  # where the packet ended on the wire
-        ("ip_end", np.uint64),  # where the IP packet ends, as its header says
-        ("payload_offset", np.uint64),
-        ("ip_len", np.uint32),
-        ("payload_len", np.uint32),
-        ("tcp_seq", np.uint32),
-        ("tcp_ack", np.uint32),
-        ("fragment_id", np.uint32),
-        ("ethertype", np.uint16),
-        ("vlan", np.uint16),
-        ("vlan_outer", np.uint16),
-        ("src_port", np.uint16),
-        ("dst_port", np.uint16),
-        ("tcp_window", np.uint16),
-        ("ip_version", np.uint8),
-        ("protocol", np.uint8),
-        ("tcp_flags", np.uint8),
-        ("tcp_wscale", np.uint8),
-        ("icmp_type", np.uint8),
-        ("icmp_code", np.uint8),
-        ("fragment", np.uint8),
-        ("length_lies", np.uint8),
-    ],
-    align=True,
-)
 
 ETHERTYPE_IPV4, ETHERTYPE_IPV6 = np.uint64(0x0800), np.uint64(0x86DD)
 ETHERTYPE_NONE = np.uint64(0xFFFF)  # reserved by IANA: no network protocol

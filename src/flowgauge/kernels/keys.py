@@ -39,21 +39,22 @@ def _hash(seed, a_hi, a_lo, b_hi, b_lo, ports):
 
 
 @kernel
-def make_keys(p, rows, config, words):
-    """Fill `swapped` and `hash` of the metered rows, and their packed ports into `words`."""
+def make_keys(p, rows, config):
+    """Fill `swapped`, `key_word` and `key_hash` of the metered packets."""
     c = config[0]
     for i in range(rows):
-        if p.reason[i] != METERED:
+        q = p.packets[i]
+        if q.reason != METERED:
             continue
-        src_port, dst_port = p.src_port[i], p.dst_port[i]
+        src_port, dst_port = q.src_port, q.dst_port
         if c.hosts:
             src_port = dst_port = np.uint16(0)
-        vlan = p.vlan[i] if c.vlan_in_key else np.uint16(0)
-        swapped = _swapped(p.src_hi[i], p.src_lo[i], src_port, p.dst_hi[i], p.dst_lo[i], dst_port)
-        p.swapped[i] = swapped
-        if swapped:
-            words[i] = pack_ports(dst_port, src_port, vlan, p.protocol[i], p.ip_version[i])
-            p.hash[i] = _hash(c.seed, p.dst_hi[i], p.dst_lo[i], p.src_hi[i], p.src_lo[i], words[i])
+        vlan = q.vlan if c.vlan_in_key else np.uint16(0)
+        if _swapped(q.src_hi, q.src_lo, src_port, q.dst_hi, q.dst_lo, dst_port):
+            q.swapped = 1
+            q.key_word = pack_ports(dst_port, src_port, vlan, q.protocol, q.ip_version)
+            q.key_hash = _hash(c.seed, q.dst_hi, q.dst_lo, q.src_hi, q.src_lo, q.key_word)
         else:
-            words[i] = pack_ports(src_port, dst_port, vlan, p.protocol[i], p.ip_version[i])
-            p.hash[i] = _hash(c.seed, p.src_hi[i], p.src_lo[i], p.dst_hi[i], p.dst_lo[i], words[i])
+            q.swapped = 0
+            q.key_word = pack_ports(src_port, dst_port, vlan, q.protocol, q.ip_version)
+            q.key_hash = _hash(c.seed, q.src_hi, q.src_lo, q.dst_hi, q.dst_lo, q.key_word)

@@ -154,11 +154,11 @@ def new_key(s, keys, free_keys, index, q):
         k.a_hi, k.a_lo, k.b_hi, k.b_lo = q.dst_hi, q.dst_lo, q.src_hi, q.src_lo
     else:
         k.a_hi, k.a_lo, k.b_hi, k.b_lo = q.src_hi, q.src_lo, q.dst_hi, q.dst_lo
-    k.ports, k.hash = q.word, q.hash
+    k.ports, k.hash = q.key_word, q.key_hash
     k.slot = -1
     k.bucket = -1
     k.marks = (k.marks & IN_CLOSING) | ACTIVE
-    index_insert(index, q.hash, number)
+    index_insert(index, q.key_hash, number)
     s.keys += 1
     return number
 

@@ -1,6 +1,6 @@
 """Link layer: from the first captured byte to an EtherType and the offset behind it.
 
-Each function sets `ethertype` and `at` of the header record and returns a Reason. One link type is
+Each function sets `ethertype` and `at` of the packet and returns a Reason. One link type is
 one row of :func:`link_header` and one function.
 """
 
@@ -43,7 +43,7 @@ def _is_vlan(ethertype):
 
 
 @byte_helper
-def _ethertype(data, r, at, end):
+def _ethertype(data, q, at, end):
     """Walk VLAN tags and LLC/SNAP from an EtherType field (IEEE 802.1Q, 802.2, RFC 1042)."""
     first = True
     while True:
@@ -55,130 +55,130 @@ def _ethertype(data, r, at, end):
             break
         if end < at + U(2):
             return TRUNCATED_LINK
-        r.vlan = be16(data, at) & U(0xFFF)
+        q.vlan = be16(data, at) & U(0xFFF)
         if first:
-            r.vlan_outer = r.vlan
+            q.vlan_outer = q.vlan
             first = False
         at += U(2)
     if ethertype <= U(1500):
-        return _llc(data, r, at, end)
-    r.ethertype = ethertype
-    r.at = at
+        return _llc(data, q, at, end)
+    q.ethertype = ethertype
+    q.at = at
     return METERED
 
 
 @byte_helper
-def _llc(data, r, at, end):
+def _llc(data, q, at, end):
     """IEEE 802.2 header behind a length: SNAP carries an EtherType, SAP 6 is IPv4."""
     if end < at + U(3):
         return TRUNCATED_LINK
     sap, control = be16(data, at), data[at + U(2)]
     if sap == U(0x0606) and control == 3:
-        r.ethertype, r.at = ETHERTYPE_IPV4, at + U(3)
+        q.ethertype, q.at = ETHERTYPE_IPV4, at + U(3)
         return METERED
     if sap != U(0xAAAA) or control != 3:
-        r.ethertype, r.at = ETHERTYPE_NONE, at
+        q.ethertype, q.at = ETHERTYPE_NONE, at
         return METERED
     if end < at + U(8):
         return TRUNCATED_LINK
     organisation = be32(data, at + U(2)) & U(0xFFFFFF)
-    r.ethertype = be16(data, at + U(6)) if organisation == U(0) else ETHERTYPE_NONE
-    r.at = at + U(8)
+    q.ethertype = be16(data, at + U(6)) if organisation == U(0) else ETHERTYPE_NONE
+    q.at = at + U(8)
     return METERED
 
 
 @byte_helper
-def _ethernet(data, r, at, end):
+def _ethernet(data, q, at, end):
     """Ethernet II and IEEE 802.3."""
     if end < at + U(14):
         return TRUNCATED_LINK
-    r.dst_mac = be48(data, at)
-    r.src_mac = be48(data, at + U(6))
-    return _ethertype(data, r, at + U(12), end)
+    q.dst_mac = be48(data, at)
+    q.src_mac = be48(data, at + U(6))
+    return _ethertype(data, q, at + U(12), end)
 
 
 @byte_helper
-def _sll(data, r, at, end):
+def _sll(data, q, at, end):
     """Linux cooked capture, LINKTYPE_LINUX_SLL."""
     if end < at + U(16):
         return TRUNCATED_LINK
     if be16(data, at + U(4)) == U(6):
-        r.src_mac = be48(data, at + U(6))
-    return _ethertype(data, r, at + U(14), end)
+        q.src_mac = be48(data, at + U(6))
+    return _ethertype(data, q, at + U(14), end)
 
 
 @byte_helper
-def _sll2(data, r, at, end):
+def _sll2(data, q, at, end):
     """Linux cooked capture, LINKTYPE_LINUX_SLL2: the protocol comes first."""
     if end < at + U(20):
         return TRUNCATED_LINK
     if data[at + U(11)] == 6:
-        r.src_mac = be48(data, at + U(12))
+        q.src_mac = be48(data, at + U(12))
     ethertype = be16(data, at)
     if _is_vlan(ethertype):
         if end < at + U(22):
             return TRUNCATED_LINK
-        r.vlan = r.vlan_outer = be16(data, at + U(20)) & U(0xFFF)
-        outer = r.vlan_outer
-        reason = _ethertype(data, r, at + U(22), end)
-        r.vlan_outer = outer
+        q.vlan = q.vlan_outer = be16(data, at + U(20)) & U(0xFFF)
+        outer = q.vlan_outer
+        reason = _ethertype(data, q, at + U(22), end)
+        q.vlan_outer = outer
         return reason
-    r.at = at + U(20)
+    q.at = at + U(20)
     if ethertype <= U(1500):
-        return _llc(data, r, at + U(20), end)
-    r.ethertype = ethertype
+        return _llc(data, q, at + U(20), end)
+    q.ethertype = ethertype
     return METERED
 
 
 @byte_helper
-def _loopback(data, r, at, end, any_order):
+def _loopback(data, q, at, end, any_order):
     """BSD loopback: a 4-byte address family, of either byte order (NULL) or network order (LOOP)."""
     if end < at + U(4):
         return TRUNCATED_LINK
     family = be32(data, at)
     if any_order and family > U(0xFFFF):
         family = swap32(family)
-    r.at = at + U(4)
-    r.ethertype = ETHERTYPE_NONE
+    q.at = at + U(4)
+    q.ethertype = ETHERTYPE_NONE
     if family == AF_INET:
-        r.ethertype = ETHERTYPE_IPV4
+        q.ethertype = ETHERTYPE_IPV4
     for number in AF_INET6_NUMBERS:
         if family == number:
-            r.ethertype = ETHERTYPE_IPV6
+            q.ethertype = ETHERTYPE_IPV6
     return METERED
 
 
 @byte_helper
-def _raw(data, r, at, end):
+def _raw(data, q, at, end):
     """Raw IP: the version nibble decides."""
     if end <= at:
         return TRUNCATED_LINK
     version = data[at] >> 4
-    r.at = at
+    q.at = at
     if version == 4:
-        r.ethertype = ETHERTYPE_IPV4
+        q.ethertype = ETHERTYPE_IPV4
     elif version == 6:
-        r.ethertype = ETHERTYPE_IPV6
+        q.ethertype = ETHERTYPE_IPV6
     else:
         return BAD_IP_VERSION
     return METERED
 
 
 @byte_helper
-def link_header(data, r, at, end, link):
+def link_header(data, q, at, end, link):
     """Decode the link layer of one packet; `data[at:end]` are its captured bytes."""
     if link == LINK_ETHERNET:
-        return _ethernet(data, r, at, end)
+        return _ethernet(data, q, at, end)
     if link == LINK_SLL:
-        return _sll(data, r, at, end)
+        return _sll(data, q, at, end)
     if link == LINK_SLL2:
-        return _sll2(data, r, at, end)
+        return _sll2(data, q, at, end)
     if link == LINK_RAW or link == DLT_RAW_BSD or link == DLT_RAW_OPENBSD:
-        return _raw(data, r, at, end)
+        return _raw(data, q, at, end)
     if link == LINK_NULL or link == LINK_LOOP:
-        return _loopback(data, r, at, end, link == LINK_NULL)
+        return _loopback(data, q, at, end, link == LINK_NULL)
     if link == LINK_IPV4 or link == LINK_IPV6:
-        r.ethertype = ETHERTYPE_IPV4 if link == LINK_IPV4 else ETHERTYPE_IPV6
-        r.at = at
+        q.ethertype = ETHERTYPE_IPV4 if link == LINK_IPV4 else ETHERTYPE_IPV6
+        q.at = at
         return METERED
     return UNKNOWN_LINK

@@ -26,29 +26,29 @@ HOP_BY_HOP, ROUTING, FRAGMENT, AUTHENTICATION, NO_NEXT, DESTINATION = 0, 43, 44,
 
 
 @byte_helper
-def _set_length(r, at, length, header):
+def _set_length(q, at, length, header):
     """IP length as its header says, within what was on the wire; 0 stands for all of that."""
-    wire = r.wire_end - at
+    wire = q.wire_end - at
     if length == U(0):
         length = wire
     elif length > wire:
         length = wire
-        r.length_lies = 1
-    r.ip_len = max(length, header)
-    r.ip_end = at + max(length, header)
+        q.length_lies = 1
+    q.ip_len = max(length, header)
+    q.ip_end = at + max(length, header)
 
 
 @byte_helper
-def _set_fragment(r, offset, more, identification):
+def _set_fragment(q, offset, more, identification):
     """Note a fragment; an offset of 0 with nothing to come is none (RFC 6946)."""
     if offset != U(0) or more != U(0):
-        r.fragment = TAIL_FRAGMENT if offset != U(0) else FIRST_FRAGMENT
-        r.fragment_id = identification
+        q.fragment = TAIL_FRAGMENT if offset != U(0) else FIRST_FRAGMENT
+        q.fragment_id = identification
 
 
 @byte_helper
-def _ipv4(data, r, end):
-    at = r.at
+def _ipv4(data, q, end):
+    at = q.at
     if end < at + U(20):
         return TRUNCATED_IP
     version, header = data[at] >> 4, U(data[at] & 15) * U(4)
@@ -61,15 +61,15 @@ def _ipv4(data, r, end):
     length = be16(data, at + U(2))
     if length != U(0) and length < header:
         return BAD_IP_LENGTH
-    r.ip_version = 4
-    _set_length(r, at, length, header)
+    q.ip_version = 4
+    _set_length(q, at, length, header)
     flags = be16(data, at + U(6))
-    _set_fragment(r, flags & U(0x1FFF), flags & U(0x2000), be16(data, at + U(4)))
-    r.protocol = data[at + U(9)]
-    r.src_lo = be32(data, at + U(12))
-    r.dst_lo = be32(data, at + U(16))
-    r.at = at + header
-    return transport(data, r, end)
+    _set_fragment(q, flags & U(0x1FFF), flags & U(0x2000), be16(data, at + U(4)))
+    q.protocol = data[at + U(9)]
+    q.src_lo = be32(data, at + U(12))
+    q.dst_lo = be32(data, at + U(16))
+    q.at = at + header
+    return transport(data, q, end)
 
 
 @byte_helper
@@ -79,16 +79,16 @@ def _extension_length(data, at, next_header):
 
 
 @byte_helper
-def _extensions(data, r, end):
+def _extensions(data, q, end):
     """Walk IPv6 extension headers up to the transport or a fragment that is no first one."""
-    at, next_header = r.at, r.protocol
-    end = min(end, r.ip_end)
+    at, next_header = q.at, q.protocol
+    end = min(end, q.ip_end)
     while True:
         if next_header == FRAGMENT:
             if end < at + U(8):
                 return TRUNCATED_EXTENSION
             field = be16(data, at + U(2))
-            _set_fragment(r, field >> U(3), field & U(1), be32(data, at + U(4)))
+            _set_fragment(q, field >> U(3), field & U(1), be32(data, at + U(4)))
             length = U(8)
         elif next_header in (HOP_BY_HOP, ROUTING, DESTINATION, AUTHENTICATION):
             if end < at + U(2):
@@ -100,41 +100,41 @@ def _extensions(data, r, end):
             return TRUNCATED_EXTENSION
         next_header = data[at]
         at += length
-        if r.fragment == TAIL_FRAGMENT:
+        if q.fragment == TAIL_FRAGMENT:
             break
-    r.at, r.protocol = at, next_header
+    q.at, q.protocol = at, next_header
     return METERED
 
 
 @byte_helper
-def _ipv6(data, r, end):
-    at = r.at
+def _ipv6(data, q, end):
+    at = q.at
     if end < at + U(40):
         return TRUNCATED_IP
     if data[at] >> 4 != 6:
         return BAD_IP_VERSION
-    r.ip_version = 6
-    r.protocol = data[at + U(6)]
+    q.ip_version = 6
+    q.protocol = data[at + U(6)]
     length = be16(data, at + U(4))
-    if length != U(0) or r.protocol == NO_NEXT:
+    if length != U(0) or q.protocol == NO_NEXT:
         length += U(40)
-    _set_length(r, at, length, U(40))
-    r.src_hi = be64(data, at + U(8))
-    r.src_lo = be64(data, at + U(16))
-    r.dst_hi = be64(data, at + U(24))
-    r.dst_lo = be64(data, at + U(32))
-    r.at = at + U(40)
-    reason = _extensions(data, r, end)
+    _set_length(q, at, length, U(40))
+    q.src_hi = be64(data, at + U(8))
+    q.src_lo = be64(data, at + U(16))
+    q.dst_hi = be64(data, at + U(24))
+    q.dst_lo = be64(data, at + U(32))
+    q.at = at + U(40)
+    reason = _extensions(data, q, end)
     if reason != METERED:
         return reason
-    return transport(data, r, end)
+    return transport(data, q, end)
 
 
 @byte_helper
-def network(data, r, end):
+def network(data, q, end):
     """Decode the network layer and above of one packet whose link layer is decoded."""
-    if r.ethertype == ETHERTYPE_IPV4:
-        return _ipv4(data, r, end)
-    if r.ethertype == ETHERTYPE_IPV6:
-        return _ipv6(data, r, end)
+    if q.ethertype == ETHERTYPE_IPV4:
+        return _ipv4(data, q, end)
+    if q.ethertype == ETHERTYPE_IPV6:
+        return _ipv6(data, q, end)
     return NOT_IP

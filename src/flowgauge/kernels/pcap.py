@@ -27,7 +27,7 @@ def walk_pcap(p, data, cursor, layout):
     """Fill rows of `p` from the records at the cursor until the bytes or the rows end."""
     c = cursor[0]
     at, end, row, number, big = c.at, c.end, c.row, c.number, layout.big
-    while row < len(p.time):
+    while row < len(p.packets):
         c.at, c.row, c.number = at, row, number
         if end - at < layout.header:
             return MORE
@@ -39,13 +39,14 @@ def walk_pcap(p, data, cursor, layout):
             return MORE
         seconds, fraction = word(data, at, big), word(data, at + U(4), big)
         number += 1
-        p.offset[row] = begin
-        p.caplen[row] = caplen
-        p.frame_len[row] = word(data, at + U(12), big)
-        p.time[row] = np.int64(seconds) * NANOSECONDS + np.int64(fraction) * layout.unit
-        p.record_offset[row] = c.origin + np.int64(at)
-        p.number[row] = number
-        p.link[row] = layout.link
+        q = p.packets[row]
+        q.offset = begin
+        q.caplen = caplen
+        q.frame_len = word(data, at + U(12), big)
+        q.time = np.int64(seconds) * NANOSECONDS + np.int64(fraction) * layout.unit
+        q.record_offset = c.origin + np.int64(at)
+        q.number = number
+        q.link = layout.link
         at = begin + caplen
         row += 1
     c.at, c.row, c.number = at, row, number

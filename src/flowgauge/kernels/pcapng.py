@@ -133,7 +133,7 @@ def walk_pcapng(p, words, cursor, order, interfaces):
     """
     c = cursor[0]
     at, end, row, number = c.at, c.end, c.row, c.number
-    while row < len(p.time):
+    while row < len(p.packets):
         c.at, c.row, c.number = at, row, number
         if end - at < MIN_BLOCK:
             return MORE
@@ -150,9 +150,10 @@ def walk_pcapng(p, words, cursor, order, interfaces):
             if begin == U(0):
                 return BAD_PACKET
             number += 1
-            p.offset[row], p.caplen[row], p.frame_len[row] = begin, caplen, frame_len
-            p.time[row], p.link[row] = time, link
-            p.record_offset[row], p.number[row] = c.origin + np.int64(at), number
+            q = p.packets[row]
+            q.offset, q.caplen, q.frame_len = begin, caplen, frame_len
+            q.time, q.link = time, link
+            q.record_offset, q.number = c.origin + np.int64(at), number
             row += 1
         elif kind in (CUSTOM, CUSTOM_NO_COPY, JOURNAL):
             number += 1

@@ -161,47 +161,6 @@ STATE = np.dtype(
     align=True,
 )
 
-# The packet at work, for the helpers of `assign`: a record is passed as one pointer, a batch as
-# some three hundred words. What only the opening of a flow needs is loaded only then.
-PACKET = np.dtype(
-    [
-        ("time", np.int64),
-        ("clock", np.int64),
-        ("gap", np.int64),
-        ("gap_direction", np.int64),
-        ("seq", np.uint32),
-        ("ack", np.uint32),
-        ("payload", np.uint32),
-        ("window", np.uint16),
-        ("tcp_flags", np.uint8),
-        ("wscale", np.uint8),
-        ("swapped", np.uint8),
-        ("direction", np.uint8),
-        ("connection", np.uint8),  # the rules on TCP connections apply
-        ("protocol", np.uint8),
-        ("fragment", np.uint8),
-        # for opening a flow
-        ("ip_version", np.uint8),
-        ("icmp_type", np.uint8),
-        ("icmp_code", np.uint8),
-        ("src_port", np.uint16),
-        ("dst_port", np.uint16),
-        ("vlan", np.uint16),
-        ("vlan_outer", np.uint16),
-        ("hash", np.uint32),
-        ("src_hi", np.uint64),
-        ("src_lo", np.uint64),
-        ("dst_hi", np.uint64),
-        ("dst_lo", np.uint64),
-        ("src_mac", np.uint64),
-        ("dst_mac", np.uint64),
-        ("word", np.uint64),
-        ("record_offset", np.int64),
-        ("number", np.int64),
-    ],
-    align=True,
-)
-
 CONFIG = np.dtype(
     [
         ("seed", np.uint64, (10,)),
@@ -222,7 +181,6 @@ class Table(NamedTuple):
 
     state: np.recarray  # one STATE
     config: np.recarray  # one CONFIG
-    packet: np.recarray  # one PACKET
     index: U64
     keys: np.recarray
     flows: np.recarray

@@ -51,8 +51,8 @@ def opens_anew(k, q):
     if q.direction == 1:
         return True
     if k.marks & ISN_UP:
-        return q.seq != k.isn[0]
-    return not (k.marks & SEQ_UP and after(k.first[0], q.seq) == 1)
+        return q.tcp_seq != k.isn[0]
+    return not (k.marks & SEQ_UP and after(k.first[0], q.tcp_seq) == 1)
 
 
 @helper
@@ -71,12 +71,12 @@ def _is_acceptable(k, direction, seq):
 
 @helper
 def _track_syn(k, q, direction):
-    k.isn[direction] = q.seq
+    k.isn[direction] = q.tcp_seq
     k.marks |= _bit(ISN_UP, direction) | _bit(SYN_UP, direction)
-    k.wscale[direction] = q.wscale
+    k.wscale[direction] = q.tcp_wscale
     peer = 1 - direction
     if q.tcp_flags & ACK and not k.marks & _bit(ISN_UP, peer):
-        k.isn[peer] = U32(I64(q.ack) - I64(1) & MASK)
+        k.isn[peer] = U32(I64(q.tcp_ack) - I64(1) & MASK)
         k.marks |= _bit(ISN_UP, peer)
 
 
@@ -94,28 +94,30 @@ def _shift(k, direction):
 @helper
 def _track_numbers(k, q, direction):
     """Follow sequence numbers, acknowledgements and the window of a segment without RST."""
-    length = I64(q.payload) + I64(q.tcp_flags & SYN != 0) + I64(q.tcp_flags & FIN != 0)
-    end = U32(I64(q.seq) + length & MASK)
+    length = I64(q.payload_len) + I64(q.tcp_flags & SYN != 0) + I64(q.tcp_flags & FIN != 0)
+    end = U32(I64(q.tcp_seq) + length & MASK)
     if not k.marks & _bit(SEQ_UP, direction):
         k.marks |= _bit(SEQ_UP, direction)
-        k.first[direction], k.next[direction] = q.seq, end
+        k.first[direction], k.next[direction] = q.tcp_seq, end
     elif after(end, k.next[direction]) > 0:
         k.next[direction] = end
     if q.tcp_flags & ACK:
-        if not k.marks & _bit(ACK_UP, direction) or after(q.ack, k.acked[direction]) > 0:
-            k.acked[direction] = q.ack
+        if not k.marks & _bit(ACK_UP, direction) or after(q.tcp_ack, k.acked[direction]) > 0:
+            k.acked[direction] = q.tcp_ack
         k.marks |= _bit(ACK_UP, direction)
     shift = U8(0) if q.tcp_flags & SYN else _shift(k, direction)
-    k.window[direction] = U32(U32(q.window) << U32(shift))
+    k.window[direction] = U32(U32(q.tcp_window) << U32(shift))
 
 
 @helper
 def shows_rst_ignored(k, q):
     """Whether a segment on a flow closed by RST shows that nobody heeded the RST."""
-    if q.tcp_flags == 0 or q.tcp_flags & (RST | SYN) or q.payload == 0 or not k.marks & CLOSED_RST or not q.connection:
+    if not k.marks & CLOSED_RST or not q.connection:
+        return False
+    if q.tcp_flags == 0 or q.tcp_flags & (RST | SYN) or q.payload_len == 0:
         return False
     direction = I64(q.direction)
-    if k.marks & _bit(SEQ_UP, direction) and after(q.seq, k.next[direction]) != 0:
+    if k.marks & _bit(SEQ_UP, direction) and after(q.tcp_seq, k.next[direction]) != 0:
         return False
     rst_side = 1 if k.marks & RST_BY_SERVER else 0
     return direction == rst_side or k.marks & RST_SIDE_ALIVE != 0
@@ -127,7 +129,7 @@ def track(k, q):
     direction = I64(q.direction)
     closed = k.marks & (CLOSED_FIN | CLOSED_RST) != 0
     if q.tcp_flags & RST:
-        if closed or not _is_acceptable(k, direction, q.seq):
+        if closed or not _is_acceptable(k, direction, q.tcp_seq):
             return False
         k.marks &= ~(RST_BY_SERVER | RST_SIDE_ALIVE)
         k.marks |= CLOSED_RST | (RST_BY_SERVER if direction == 1 else U32(0))

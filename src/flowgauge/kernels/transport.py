@@ -43,75 +43,75 @@ def _window_scale(data, at, end):
 
 
 @byte_helper
-def _tcp(data, r, end):
+def _tcp(data, q, end):
     """RFC 9293 §3.1; returns the length of the header."""
-    at = r.at
+    at = q.at
     if end < at + TCP_HEADER:
         return TCP_HEADER
-    r.tcp_seq = be32(data, at + U(4))
-    r.tcp_ack = be32(data, at + U(8))
-    r.tcp_flags = data[at + U(13)]
-    r.tcp_window = be16(data, at + U(14))
+    q.tcp_seq = be32(data, at + U(4))
+    q.tcp_ack = be32(data, at + U(8))
+    q.tcp_flags = data[at + U(13)]
+    q.tcp_window = be16(data, at + U(14))
     header = max(TCP_HEADER, U(data[at + U(12)] >> 4) * U(4))
-    if r.tcp_flags & SYN:
-        r.tcp_wscale = _window_scale(data, at + TCP_HEADER, min(end, at + header))
+    if q.tcp_flags & SYN:
+        q.tcp_wscale = _window_scale(data, at + TCP_HEADER, min(end, at + header))
     return header
 
 
 @byte_helper
-def _udp_trailer(data, r, end):
+def _udp_trailer(data, q, end):
     """Bytes of the IP packet behind the UDP datagram, as a plausible UDP length says (RFC 768)."""
-    if end < r.at + UDP_HEADER:
+    if end < q.at + UDP_HEADER:
         return U(0)
-    length, available = be16(data, r.at + U(4)), r.ip_end - r.at
+    length, available = be16(data, q.at + U(4)), q.ip_end - q.at
     if length < UDP_HEADER or length > available:
         return U(0)
     return available - length
 
 
 @byte_helper
-def _icmp(data, r, end, table):
+def _icmp(data, q, end, table):
     """Type and code, and the pseudo-ports of the Community ID specification."""
-    if end < r.at + U(2):
+    if end < q.at + U(2):
         return TRUNCATED_TRANSPORT
-    r.icmp_type = data[r.at]
-    r.icmp_code = data[r.at + U(1)]
-    counterpart = ICMP_COUNTERPART[table, r.icmp_type]
-    r.src_port = r.icmp_type
-    r.dst_port = r.icmp_code if counterpart == NO_COUNTERPART else counterpart
+    q.icmp_type = data[q.at]
+    q.icmp_code = data[q.at + U(1)]
+    counterpart = ICMP_COUNTERPART[table, q.icmp_type]
+    q.src_port = q.icmp_type
+    q.dst_port = q.icmp_code if counterpart == NO_COUNTERPART else counterpart
     return METERED
 
 
 @byte_helper
-def _set_payload(r, header, trailer):
+def _set_payload(q, header, trailer):
     """Payload between a transport header and a trailer of these lengths."""
-    available = r.ip_end - r.at if r.ip_end > r.at else U(0)
-    r.payload_len = available - header - trailer if available > header + trailer else U(0)
-    r.payload_offset = r.at + header
+    available = q.ip_end - q.at if q.ip_end > q.at else U(0)
+    q.payload_len = available - header - trailer if available > header + trailer else U(0)
+    q.payload_offset = q.at + header
 
 
 @byte_helper
-def transport(data, r, end):
-    """Decode the transport header at `r.at`; captured bytes end at `end`."""
-    end = min(end, r.ip_end)
+def transport(data, q, end):
+    """Decode the transport header at `q.at`; captured bytes end at `end`."""
+    end = min(end, q.ip_end)
     header, trailer = U(0), U(0)
-    if r.fragment == TAIL_FRAGMENT:
-        _set_payload(r, header, trailer)
+    if q.fragment == TAIL_FRAGMENT:
+        _set_payload(q, header, trailer)
         return METERED
-    if r.protocol == TCP or r.protocol == UDP or r.protocol == SCTP:
-        if end < r.at + U(4):
+    if q.protocol == TCP or q.protocol == UDP or q.protocol == SCTP:
+        if end < q.at + U(4):
             return TRUNCATED_TRANSPORT
-        r.src_port = be16(data, r.at)
-        r.dst_port = be16(data, r.at + U(2))
-        if r.protocol == TCP:
-            header = _tcp(data, r, end)
-        elif r.protocol == UDP:
-            header, trailer = UDP_HEADER, _udp_trailer(data, r, end)
+        q.src_port = be16(data, q.at)
+        q.dst_port = be16(data, q.at + U(2))
+        if q.protocol == TCP:
+            header = _tcp(data, q, end)
+        elif q.protocol == UDP:
+            header, trailer = UDP_HEADER, _udp_trailer(data, q, end)
         else:
             header = SCTP_HEADER
-    elif r.protocol == ICMP or r.protocol == ICMPV6:
-        reason = _icmp(data, r, end, 0 if r.protocol == ICMP else 1)
+    elif q.protocol == ICMP or q.protocol == ICMPV6:
+        reason = _icmp(data, q, end, 0 if q.protocol == ICMP else 1)
         if reason != METERED:
             return reason
-    _set_payload(r, header, trailer)
+    _set_payload(q, header, trailer)
     return METERED

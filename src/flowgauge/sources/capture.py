@@ -21,8 +21,7 @@ from flowgauge.sources.window import BUFFER_BYTES, Interface, Window
 MIN_ROWS = 2 * LOOKAHEAD
 """A batch has at least this many rows: the look-ahead of the clock must fit."""
 
-# The columns that a capture fills.
-_COLUMNS = PacketBatch._fields[: PacketBatch._fields.index("link") + 1]
+_NOTHING = make_batch(0).packets
 
 
 class Reader(Protocol):
@@ -54,7 +53,8 @@ class Capture:
         self._window = Window(stream, buffer_bytes)
         self._reader = _reader(self._window)
         self._over = False
-        self._waiting: dict[str, NDArray[Any]] = {}  # rows that the clock has not decided yet, by column
+        self._walked = False  # the window holds no further whole record
+        self._waiting: Any = _NOTHING  # packets that the clock has not decided yet
         self._counts = np.zeros(len(COUNTERS), np.int64)
 
     @property
@@ -87,42 +87,43 @@ class Capture:
 
         Raises ValueError for a batch of fewer than MIN_ROWS rows.
         """
-        if len(batch.time) < MIN_ROWS:
-            raise ValueError(f"a batch of {len(batch.time)} rows is too small; {MIN_ROWS} are needed")
+        if len(batch.packets) < MIN_ROWS:
+            raise ValueError(f"a batch of {len(batch.packets)} rows is too small; {MIN_ROWS} are needed")
+        if self._walked:
+            self._fill()
         while True:
             rows = self._walk(batch)
             decided = run_clock(batch, rows, self._over, self._clock.state, self._counts)
-            self._wait(batch, decided, rows)
+            self._waiting = batch.packets[decided:rows].copy() if decided < rows else _NOTHING
             if decided or self._over:
                 return int(decided)
             self._fill()
 
     def _walk(self, batch: PacketBatch) -> int:
-        """Put the waiting rows first, then those of the window; return how many."""
+        """Put the waiting packets first, then those of the window; return how many."""
         window = self._window
-        window.row = 0
-        for name, values in self._waiting.items():
-            getattr(batch, name)[: len(values)] = values
-            window.row = len(values)
-        if not self._over:
-            try:
-                fault = self._reader.walk(batch, window)
-            except IndexError:
-                fault = "the reader stopped at a bounds check (please report the file)"
-            if fault is not None:
-                self._end(f"at byte {window.offset} {fault}")
-        return window.row
-
-    def _wait(self, batch: PacketBatch, decided: int, rows: int) -> None:
-        self._waiting = {}
-        if decided < rows:
-            self._waiting = {name: getattr(batch, name)[decided:rows].copy() for name in _COLUMNS}
+        window.row = waiting = len(self._waiting)
+        if waiting:
+            batch.packets[:waiting] = self._waiting
+        if self._over:
+            return waiting
+        try:
+            fault = self._reader.walk(batch, window)
+        except IndexError:
+            fault = "the reader stopped at a bounds check (please report the file)"
+        if fault is not None:
+            self._end(f"at byte {window.offset} {fault}")
+        row = window.row
+        self._walked = row < len(batch.packets)
+        return row
 
     def _fill(self) -> None:
         """Read more; at the end, whatever is left is the beginning of a record."""
+        if self._over:
+            return
         window = self._window
-        offsets = self._waiting.get("offset", np.empty(0, np.uint64))
-        keep = int(offsets[0]) if offsets.size else window.at
+        offsets = self._waiting.offset
+        keep = int(offsets[0]) if len(offsets) else window.at
         offsets -= np.uint64(window.fill(keep))
         if not window.ended:
             return
@@ -200,4 +201,4 @@ def _is_pipe(path: str | os.PathLike[str]) -> bool:
 def _first_time(source: Source) -> int | None:
     batch = make_batch(MIN_ROWS)
     with open_capture(source, buffer_bytes=1 << 16) as capture:
-        return int(batch.time[0]) if capture.read(batch) else None
+        return int(batch.packets[0].time) if capture.read(batch) else None

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from flowgauge.kernels.records import CURSOR
 from flowgauge.sources.streams import Stream, StreamError
 
-BUFFER_BYTES = 4 << 20
+BUFFER_BYTES = 1 << 20
 
 
 class Interface(NamedTuple):
