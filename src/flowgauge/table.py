@@ -13,6 +13,7 @@ from flowgauge.config import NANOSECONDS, MeterConfig, Timeout
 from flowgauge.kernels import lifetime
 from flowgauge.kernels import state as st
 from flowgauge.kernels.header import TCP
+from flowgauge.kernels.packet import zeroed_records
 from flowgauge.kernels.rows import take_rows
 
 FIRST_CAPACITY = 1 << 17  # rows that are never touched cost no memory, and growing copies all
@@ -35,9 +36,9 @@ def _nanoseconds(timeout: Timeout) -> int:
 
 def _grown(array: Any, rows: int) -> Any:
     """A copy of `array` with zeroed rows added; one array at a time, old and new never all at once."""
-    larger = np.zeros(rows, array.dtype)
+    larger = np.zeros(rows, array.dtype) if array.dtype.names is None else zeroed_records(rows, array.dtype)
     larger[: len(array)] = array
-    return larger.view(type(array))
+    return larger
 
 
 class FlowTable:
@@ -48,13 +49,13 @@ class FlowTable:
 
     def __init__(self, config: MeterConfig, state_dtypes: tuple[np.dtype, ...]) -> None:
         keys = min(FIRST_CAPACITY, config.max_flows)
-        self.states: list[Any] = [np.zeros(FIRST_CAPACITY, dtype).view(np.recarray) for dtype in state_dtypes]
+        self.states: list[Any] = [zeroed_records(FIRST_CAPACITY, dtype) for dtype in state_dtypes]
         self.arrays: Any = st.Table(
             state=np.zeros(1, st.STATE).view(np.recarray),
             config=self._config(config),
             index=np.zeros(_index_length(keys), np.uint64),
-            keys=np.zeros(keys, st.KEY).view(np.recarray),
-            flows=np.zeros(FIRST_CAPACITY, st.FLOW).view(np.recarray),
+            keys=zeroed_records(keys, st.KEY),
+            flows=zeroed_records(FIRST_CAPACITY, st.FLOW),
             buckets=np.full(st.BUCKETS, -1, np.int32),
             free_keys=np.zeros(keys, np.int32),
             free_slots=np.zeros(FIRST_CAPACITY, np.int32),

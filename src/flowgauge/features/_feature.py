@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+AHEAD = 16
+"""Packets ahead of the one at work for whose state an update asks: memory is slower than counting."""
 # A finished column: values, and where they are null (None: nowhere). Columns that are null in the
 # same places share one mask object.
 Values = tuple[Array, Array | None]

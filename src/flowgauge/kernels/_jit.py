@@ -34,6 +34,7 @@ from numba.extending import intrinsic
 
 JIT = not config.DISABLE_JIT
 BOUNDSCHECK = bool(config.BOUNDSCHECK)
+CACHE_LINE = 64  # bytes
 _PACKAGE = Path(__file__).resolve().parent.parent
 _KERNEL_SOURCES = ("kernels", "features")
 
@@ -154,7 +155,7 @@ def _compile(function: Callable[..., Any], entry: bool = True, **flags: Any) -> 
     if not entry:
         flags |= {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
     dispatcher = numba.njit(nogil=True, error_model="numpy", _nrt=False, **flags)(function)
-    if cache_folder() is not None:
+    if entry and cache_folder() is not None:  # what only kernels call is part of their code
         dispatcher._cache = _KernelCache(function)
     return dispatcher
 
@@ -219,6 +220,39 @@ def big_endian_reader(width: int) -> Any:
         return np.uint64(int.from_bytes(data[int(at) : int(at) + width].tobytes(), "big"))
 
     return read
+
+
+def _prefetcher() -> Any:
+    """A kernel (array, i) that asks for the cache lines of array[i] without waiting for them; any `i` is harmless."""
+
+    @intrinsic
+    def fetch(typing_context: Any, array: Any, at: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            values = cgutils.create_struct_proxy(signature.args[0])(context, builder, args[0])
+            byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+            function = cgutils.get_or_insert_function(
+                builder.module, ir.FunctionType(ir.VoidType(), [byte, number, number, number]), "llvm.prefetch.p0i8"
+            )
+            size = context.get_abi_sizeof(context.get_data_type(signature.args[0].dtype))
+            item = builder.bitcast(builder.gep(values.data, [args[1]]), byte)
+            for offset in range(0, size, CACHE_LINE):
+                place = builder.gep(item, [ir.Constant(ir.IntType(64), offset)])
+                builder.call(function, [place, number(1), number(3), number(1)])
+            return context.get_dummy_value()
+
+        return types.void(array, types.int64), generate
+
+    def prefetch(array, i):  # type: ignore[no-untyped-def]
+        fetch(array, i)
+
+    return inline_helper(prefetch)
+
+
+def _no_prefetch(array: Any, i: Any) -> None:
+    """Uncompiled code has nothing to wait for."""
+
+
+prefetch = _prefetcher() if JIT else _no_prefetch
 
 
 def byte_kernel(function: Callable[..., Any]) -> Any:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowgauge.kernels._jit import helper, inline_helper, kernel
+from flowgauge.kernels._jit import helper, inline_helper, kernel, prefetch
 from flowgauge.kernels.direction import CLIENT, SERVER, UNDECIDED, source_is_client
 from flowgauge.kernels.header import ICMP, ICMPV6, TCP
 from flowgauge.kernels.lifetime import (
@@ -53,7 +53,7 @@ STAYS, NEXT_PART, NEW_FLOW = 0, 1, 2
 # Idle, but so long ago that the next flow knows nothing of it.
 END_GONE = np.uint8(255)
 I64 = np.int64
-TOUCH_ROWS = 256
+INDEX_AHEAD, KEY_AHEAD = 24, 12
 
 
 @helper
@@ -234,19 +234,15 @@ def _count(q, t, number):
     return k.slot
 
 
-@helper
-def _touch(p, begin, stop, t):
-    """Load what the rows begin..stop will need of index and keys, so that they wait for memory together.
-
-    Assigning goes packet by packet and would wait for each; here no load depends on another row's.
-    """
-    mask, seen = np.uint64(len(t.index) - 1), np.int64(0)
-    for i in range(begin, stop):
-        found = t.index[np.uint64(p.packets[i].key_hash) & mask] & np.uint64(0xFFFFFFFF)
-        if found != np.uint64(0):
-            k = t.keys[found - np.uint64(1)]
-            seen += k.slot + k.last[0] + np.int64(k.next[0])
-    t.state[0].touched = seen
+@inline_helper
+def _look_ahead(p, i, stop, t):
+    """Ask for the memory that later packets need: the index for those further ahead, keys for the next."""
+    mask = np.uint64(len(t.index) - 1)
+    if i + INDEX_AHEAD < stop:
+        prefetch(t.index, np.int64(np.uint64(p.packets[i + INDEX_AHEAD].key_hash) & mask))
+    if i + KEY_AHEAD < stop:
+        found = t.index[np.uint64(p.packets[i + KEY_AHEAD].key_hash) & mask]
+        prefetch(t.keys, np.int64(found & np.uint64(0xFFFFFFFF)) - 1)
 
 
 @inline_helper
@@ -282,8 +278,7 @@ def assign(p, begin, stop, t):
     s, c = t.state[0], t.config[0]
     s.status = DONE
     for i in range(begin, stop):
-        if (i - begin) % TOUCH_ROWS == 0:
-            _touch(p, i, min(i + TOUCH_ROWS, stop), t)
+        _look_ahead(p, i, stop, t)
         q = p.packets[i]
         if q.epoch != s.source_epoch:
             s.source_epoch = q.epoch
