@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from flowgauge.kernels.addresses import MAC_BYTES, MAX_ADDRESS, put_addresses, put_macs
-from flowgauge.kernels.community import ID_BYTES, WORDS, Endpoints, put_ids
+from flowgauge.kernels.community import ID_BYTES, STATE_WORDS, WORDS, Endpoints, put_ids
 from flowgauge.kernels.packet import NO_MAC
 
 
@@ -48,8 +48,8 @@ def community_id_array(
     columns = (ip_version, src_hi, src_lo, dst_hi, dst_lo, protocol, src_port, dst_port)
     dtypes = (np.uint8, np.uint64, np.uint64, np.uint64, np.uint64, np.uint8, np.uint16, np.uint16)
     ends = Endpoints(*(_column(values, dtype) for values, dtype in zip(columns, dtypes, strict=True)))
-    words = np.zeros(WORDS, np.uint32)
-    return _strings(len(ends.version), ID_BYTES, lambda offsets, data: put_ids(ends, words, offsets, data))
+    scratch = np.zeros(WORDS, np.uint32), np.zeros(STATE_WORDS, np.uint32)
+    return _strings(len(ends.version), ID_BYTES, lambda offsets, data: put_ids(ends, *scratch, offsets, data))
 
 
 def _column(values: ArrayLike, dtype: DTypeLike) -> NDArray[Any]:

@@ -176,12 +176,12 @@ class FlowTable:
 
 def _take(table: NDArray[Any], slots: NDArray[np.int32]) -> NDArray[Any]:
     out = np.empty(len(slots), table.dtype)
-    take_rows(_words(table), slots, _words(out))
+    take_rows(_words(table), table.dtype.itemsize // 8, slots, _words(out))
     return out
 
 
 def _words(records: NDArray[Any]) -> NDArray[np.uint64]:
-    return records.view(np.ndarray).view(np.uint64).reshape(len(records), -1)
+    return records.view(np.ndarray).view(np.uint64)
 
 
 def _index_length(keys: int) -> int:

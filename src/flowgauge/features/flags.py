@@ -25,12 +25,22 @@ def update(p, begin, stop, state):
             counts[q.direction, bit] += (flags >> np.uint8(bit)) & np.uint8(1)
 
 
+@kernel
+def finish(state, counts):
+    """Columns of every row: `counts` is (view, flag, row); view 0 is the flow, 1 and 2 its directions."""
+    for row in range(len(state)):
+        packets = state[row].packets
+        for bit in range(8):
+            up, down = np.int64(packets[0, bit]), np.int64(packets[1, bit])
+            counts[0, bit, row], counts[1, bit, row], counts[2, bit, row] = up + down, up, down
+
+
 def finalize(state: Array, flows: Array) -> dict[str, Values]:
-    up = np.ascontiguousarray(state["packets"][:, 0].T, np.int64)
-    down = np.ascontiguousarray(state["packets"][:, 1].T, np.int64)
+    counts = np.empty((3, 8, len(state)), np.int64)
+    finish(state, counts)
     return {
-        f"{prefix}{flag}_packets": (counts[bit], None)
-        for prefix, counts in zip(DIRECTIONS, (up + down, up, down), strict=True)
+        f"{prefix}{flag}_packets": (counts[view, bit], None)
+        for view, prefix in enumerate(DIRECTIONS)
         for bit, flag in enumerate(TCP_FLAGS)
     }
 

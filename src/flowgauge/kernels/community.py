@@ -17,9 +17,13 @@ from flowgauge.kernels.packet import U8, U16, U64
 U = np.uint64
 W = np.uint32
 ID_BYTES = 30  # "1:" and 28 characters
-WORDS = 80  # of the SHA-1 message schedule
+LANES = U(16)  # flows whose SHA-1 is computed side by side, in the lanes of vector registers
+WORDS = 80 * int(LANES)  # of their message schedules
+STATE_WORDS = 5 * int(LANES)
 
 _BASE64 = np.frombuffer(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", np.uint8).copy()
+_START = np.array([0x67452301, 0xEFCDAB89, 0x98BADCFE, 0x10325476, 0xC3D2E1F0], np.uint32)
+_CHOOSE, _PARITY, _MAJORITY = range(3)
 _ONE, _COLON, _PAD = (np.uint8(ord(character)) for character in "1:=")
 
 
@@ -29,62 +33,70 @@ def _rotate(word, left):
 
 
 @helper
-def _put_bytes(words, at, value, size):
-    """Append the last `size` bytes of a uint64 to the big-endian words of the message."""
-    for place in range(size):
-        byte = W((value >> (size - U(1) - U(place)) * U(8)) & U(0xFF))
-        words[at >> U(2)] |= W(byte << W(U(24) - (at & U(3)) * U(8)))
+def _put_halves(words, at, lane, value, halves):
+    """Append the last 16-bit halves of a uint64 to the big-endian words of the lane's message, `at` in halves."""
+    for place in range(halves):
+        half = W((value >> (halves - U(1) - U(place)) * U(16)) & U(0xFFFF))
+        words[(at >> U(1)) * LANES + lane] |= W(half << W(U(16) - (at & U(1)) * U(16)))
         at += U(1)
     return at
 
 
 @helper
-def _put_address(words, at, version, hi, lo):
+def _put_address(words, at, lane, version, hi, lo):
     if version == np.uint8(4):
-        return _put_bytes(words, at, lo, U(4))
-    return _put_bytes(words, _put_bytes(words, at, hi, U(8)), lo, U(8))
+        return _put_halves(words, at, lane, lo, U(2))
+    return _put_halves(words, _put_halves(words, at, lane, hi, U(4)), lane, lo, U(4))
 
 
 @helper
-def _choose(b, c, d):
-    return W((b & c) | (~b & d))
-
-
-@helper
-def _parity(b, c, d):
-    return W(b ^ c ^ d)
-
-
-@helper
-def _majority(b, c, d):
+def _mix(kind, b, c, d):
+    """The function of a step: choose, parity or majority."""
+    if kind == _CHOOSE:
+        return W((b & c) | (~b & d))
+    if kind == _PARITY:
+        return W(b ^ c ^ d)
     return W((b & c) | (b & d) | (c & d))
 
 
 @helper
-def _next(state, mixed, word):
-    """The state after one step, whose function and constant are summed in `mixed`."""
-    a, b, c, d, e = state
-    return W(W(_rotate(a, W(5)) + mixed) + W(e + word)), a, _rotate(b, W(30)), c, d
+def _schedule(words, lanes):
+    """Words 16 to 79 of the message schedules."""
+    for t in range(U(16), U(80)):
+        for lane in range(lanes):
+            at = t * LANES + lane
+            word = W(words[at - U(3) * LANES] ^ words[at - U(8) * LANES])
+            word = W(word ^ words[at - U(14) * LANES] ^ words[at - U(16) * LANES])
+            words[at] = _rotate(word, W(1))
 
 
 @helper
-def _sha1(words):
-    """Digest of the one block in words[:16]; the rest of `words` is scratch."""
-    for step in range(16, 80):
-        t = U(step)
-        words[t] = _rotate(W(words[t - U(3)] ^ words[t - U(8)] ^ words[t - U(14)] ^ words[t - U(16)]), W(1))
-    start = W(0x67452301), W(0xEFCDAB89), W(0x98BADCFE), W(0x10325476), W(0xC3D2E1F0)
-    state = start
-    for t in range(U(0), U(20)):
-        state = _next(state, W(_choose(state[1], state[2], state[3]) + W(0x5A827999)), words[t])
-    for t in range(U(20), U(40)):
-        state = _next(state, W(_parity(state[1], state[2], state[3]) + W(0x6ED9EBA1)), words[t])
-    for t in range(U(40), U(60)):
-        state = _next(state, W(_majority(state[1], state[2], state[3]) + W(0x8F1BBCDC)), words[t])
-    for t in range(U(60), U(80)):
-        state = _next(state, W(_parity(state[1], state[2], state[3]) + W(0xCA62C1D6)), words[t])
-    a, b, c, d, e = state
-    return W(a + start[0]), W(b + start[1]), W(c + start[2]), W(d + start[3]), W(e + start[4])
+def _rounds(state, words, lanes, begin, kind, constant):
+    """Twenty steps, from word `begin` on."""
+    for t in range(begin, begin + U(20)):
+        for lane in range(lanes):
+            a, b, c = state[lane], state[LANES + lane], state[U(2) * LANES + lane]
+            d, e = state[U(3) * LANES + lane], state[U(4) * LANES + lane]
+            total = W(W(_rotate(a, W(5)) + _mix(kind, b, c, d)) + W(e + constant))
+            state[lane] = W(total + words[t * LANES + lane])
+            state[LANES + lane], state[U(2) * LANES + lane] = a, _rotate(b, W(30))
+            state[U(3) * LANES + lane], state[U(4) * LANES + lane] = c, d
+
+
+@helper
+def _sha1(words, lanes, state):
+    """Digests, in `state`, of the one block that each lane of `words` begins with."""
+    _schedule(words, lanes)
+    for number in range(U(0), U(5)):
+        for lane in range(lanes):
+            state[number * LANES + lane] = _START[number]
+    _rounds(state, words, lanes, U(0), _CHOOSE, W(0x5A827999))
+    _rounds(state, words, lanes, U(20), _PARITY, W(0x6ED9EBA1))
+    _rounds(state, words, lanes, U(40), _MAJORITY, W(0x8F1BBCDC))
+    _rounds(state, words, lanes, U(60), _PARITY, W(0xCA62C1D6))
+    for number in range(U(0), U(5)):
+        for lane in range(lanes):
+            state[number * LANES + lane] = W(state[number * LANES + lane] + _START[number])
 
 
 @helper
@@ -96,9 +108,10 @@ def _put_base64(out, at, bits, characters):
 
 
 @helper
-def _put_id(out, at, digest):
+def _put_id(out, at, digest, lane):
     """1: and the base64 of five 32-bit words: 48 + 48 + 48 + 16 bits."""
-    a, b, c, d, e = U(digest[0]), U(digest[1]), U(digest[2]), U(digest[3]), U(digest[4])
+    a, b, c = U(digest[lane]), U(digest[LANES + lane]), U(digest[U(2) * LANES + lane])
+    d, e = U(digest[U(3) * LANES + lane]), U(digest[U(4) * LANES + lane])
     out[at], out[at + U(1)] = _ONE, _COLON
     at = _put_base64(out, at + U(2), (a << U(32)) | b, U(8))
     at = _put_base64(out, at, (b << U(48)) | (c << U(16)), U(8))
@@ -137,7 +150,7 @@ class Endpoints(NamedTuple):
 
 
 @helper
-def _message(ends, i, words):
+def _message(ends, i, words, lane):
     """The padded SHA-1 block of flow `i`: seed 0, addresses, protocol, a zero and, if any, ports."""
     version, protocol = ends.version[i], ends.protocol[i]
     hi, lo, port = ends.src_hi[i], ends.src_lo[i], U(0)
@@ -148,22 +161,26 @@ def _message(ends, i, words):
     if not keep and (hi, lo, port) > (other_hi, other_lo, other_port):
         hi, lo, port, other_hi, other_lo, other_port = other_hi, other_lo, other_port, hi, lo, port
     for t in range(U(0), U(16)):
-        words[t] = W(0)
-    at = _put_address(words, U(2), version, hi, lo)
-    at = _put_address(words, at, version, other_hi, other_lo)
-    at = _put_bytes(words, at, U(protocol) << U(8), U(2))
+        words[t * LANES + lane] = W(0)
+    at = _put_address(words, U(1), lane, version, hi, lo)
+    at = _put_address(words, at, lane, version, other_hi, other_lo)
+    at = _put_halves(words, at, lane, U(protocol) << U(8), U(1))
     if _has_ports(protocol):
-        at = _put_bytes(words, at, (port << U(16)) | other_port, U(4))
-    _put_bytes(words, at, U(0x80), U(1))
-    words[15] = W(at * U(8))
+        at = _put_halves(words, at, lane, (port << U(16)) | other_port, U(2))
+    _put_halves(words, at, lane, U(0x8000), U(1))
+    words[U(15) * LANES + lane] = W(at * U(16))
 
 
 @kernel
-def put_ids(ends, words, offsets, data):
-    """Community ID of each flow; `words` is scratch of WORDS, `data` has ID_BYTES a row."""
-    at = U(0)
-    for i in range(len(ends.version)):
-        _message(ends, i, words)
-        at = _put_id(data, at, _sha1(words))
-        offsets[i + 1] = at
+def put_ids(ends, words, state, offsets, data):
+    """Community ID of each flow; `words` (WORDS) and `state` (STATE_WORDS) are scratch, `data` has ID_BYTES a row."""
+    at, rows = U(0), U(len(ends.version))
+    for begin in range(U(0), rows, LANES):
+        lanes = min(LANES, rows - begin)
+        for lane in range(lanes):
+            _message(ends, begin + lane, words, lane)
+        _sha1(words, lanes, state)
+        for lane in range(lanes):
+            at = _put_id(data, at, state, lane)
+            offsets[begin + lane + U(1)] = at
     return at
