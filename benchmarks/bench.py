@@ -30,8 +30,8 @@ LARGEST_PEER_TRACE = 2_000_000
 MOST_PEER_RUNS = 3
 OUTPUTS = ("parquet", "csv")
 OPEN_PACKETS_PER_FLOW = 5
-# Stages that do not handle packets.
-AFTER_KERNELS = ("finalize", "other")
+# Stages that handle no packets.
+NOT_KERNELS = ("read", "finalize", "other")
 
 
 class Bench:
@@ -209,7 +209,7 @@ def spread(runs: list[Run]) -> Spread:
 
 def kernel_seconds(stages: dict[str, float]) -> float:
     """Frames, decode, assign and features: all that happens once a packet."""
-    return sum(seconds for stage, seconds in stages.items() if stage not in AFTER_KERNELS)
+    return sum(seconds for stage, seconds in stages.items() if stage not in NOT_KERNELS)
 
 
 def os_affinity() -> set[int]:

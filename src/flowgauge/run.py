@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 
+from flowgauge.captureinfo import link_name
 from flowgauge.config import DEFAULT_FEATURES, make_config
 from flowgauge.decode import Decoder
 from flowgauge.errors import (
@@ -91,6 +92,7 @@ class Run:
         self.meter = Meter(self.config, self.label_fields)
         self.decoder = Decoder()
         self.seconds = self.meter.seconds
+        self.seconds["read"] = 0.0
         self._batch = make_batch(rows)
         self._clock = Clock()
         self._bytes_before = 0
@@ -168,6 +170,8 @@ class Run:
         stats.files += 1
         stats.input_bytes += capture.position
         self._bytes_before += capture.size or capture.position
+        self.seconds["read"] += capture.seconds
+        self.seconds["frames"] -= capture.seconds
         for counter, value in capture.counters.items():
             stats.counters[counter] = stats.counters.get(counter, 0) + value
         if capture.damage:
@@ -244,8 +248,8 @@ def _stored_size(capture: CaptureInput) -> int | None:
 
 
 def _unsupported(capture: Capture, name: str) -> UnsupportedLinkType:
-    links = ", ".join(str(link) for link in sorted({interface.link for interface in capture.interfaces}))
-    return UnsupportedLinkType(f"{name}: link type {links} is not decoded; its packets are counted as unknown_link")
+    links = ", ".join(link_name(link) for link in sorted({interface.link for interface in capture.interfaces}))
+    return UnsupportedLinkType(f"{name}: {links} is not decoded; its packets are counted as unknown_link")
 
 
 def stream(inputs: Input | Iterable[Input], **options: Any) -> Iterator[pa.RecordBatch]:
@@ -360,7 +364,7 @@ def warmup() -> None:
 
 
 def profile(inputs: Input | Iterable[Input], **options: Any) -> dict[str, float]:
-    """Seconds spent in each stage, from `frames` to `finalize`, while metering the inputs."""
+    """Seconds spent in each stage, from `read` to `finalize`, while metering the inputs."""
     run = Run(inputs, Hooks(), **options)
     for _ in run.batches():
         pass

@@ -109,8 +109,8 @@ def _core_after_counts() -> list[Column]:
 
 _STATISTICS = (
     ("min", "smallest"),
-    ("mean", "mean of"),
-    ("std", "sample standard deviation (n − 1) of"),
+    ("mean", "mean"),
+    ("std", "sample standard deviation (n − 1) of the"),
     ("max", "largest"),
 )
 
@@ -132,7 +132,7 @@ def _iat() -> list[Column]:
     columns = []
     for prefix in DIRECTIONS:
         for statistic, words in _STATISTICS:
-            definition = f"{words} gap to the latest time before, {_VIEW[prefix]}"
+            definition = f"{words} inter-arrival time (since the latest packet), {_VIEW[prefix]}"
             columns.append(Column(f"{prefix}iat_{statistic}_s", "float64", "s", "iat", "feature", definition))
     return columns
 

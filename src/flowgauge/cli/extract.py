@@ -44,7 +44,8 @@ def extract(
     key: Annotated[str | None, typer.Option(metavar="5tuple|hosts", help="What packets of a flow share.")] = None,
     vlan_in_key: Annotated[bool, typer.Option("--vlan-in-key", help="Keep VLANs apart.")] = False,
     tunnels: Annotated[
-        str | None, typer.Option(metavar="inner|outer", help="Which packet of a tunnel is metered.")
+        str | None,
+        typer.Option(metavar="inner|outer", help="Which packet of a tunnel is metered (none is decoded yet)."),
     ] = None,
     idle_timeout: Annotated[
         str | None,

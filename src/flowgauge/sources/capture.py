@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -40,7 +41,8 @@ class Capture:
 
     `name` is the input as given, `compression` "" or the compression's name, `container` "pcap" or
     "pcapng", `size` the stored bytes of a regular file, else None. Broken and cut-off inputs are
-    no errors: the packets before are delivered, and `damage` then names the byte.
+    no errors: the packets before are delivered, and `damage` then names the byte. `seconds` is the time
+    spent waiting for bytes and decompressing them.
     """
 
     def __init__(self, stream: Stream, clock: Clock, buffer_bytes: int = BUFFER_BYTES) -> None:
@@ -48,6 +50,7 @@ class Capture:
         self.compression = stream.compression
         self.size = stream.size
         self.damage: str | None = None
+        self.seconds = 0.0
         self._stream = stream
         self._clock = clock
         self._window = Window(stream, buffer_bytes)
@@ -124,7 +127,10 @@ class Capture:
         window = self._window
         offsets = self._waiting.offset
         keep = int(offsets[0]) if len(offsets) else window.at
-        offsets -= np.uint64(window.fill(keep))
+        begin = time.perf_counter()
+        moved = window.fill(keep)
+        self.seconds += time.perf_counter() - begin
+        offsets -= np.uint64(moved)
         if not window.ended:
             return
         cut = f"the record at byte {window.offset} is cut off" if window.available else None
