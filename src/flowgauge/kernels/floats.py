@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowgauge.kernels._jit import helper, kernel
+from flowgauge.kernels._jit import helper, kernel, multiply_high
 from flowgauge.kernels.digits import MINUS, count_digits, put_bytes, put_padded, put_signed, put_unsigned
 
 U = np.uint64
@@ -17,7 +17,6 @@ MAX_FLOAT = 32  # bytes of the longest text: sign, "0.", eight zeros, 17 digits
 
 _NINE = 1e9
 _DENSE = 2.0**23  # below it doubles lie closer than 1e-9
-_MASK32 = U(0xFFFFFFFF)
 _HIDDEN = U(1 << 52)
 _MIN_POWER, _MAX_POWER = -292, 324
 _ZERO, _DOT, _E = (np.uint8(ord(character)) for character in "0.e")
@@ -40,20 +39,11 @@ _POWER_LO = np.array([power & (1 << 64) - 1 for power in _SCALED], np.uint64)
 
 
 @helper
-def _high(a, b):
-    """The upper 64 bits of a product of two uint64."""
-    a_hi, a_lo, b_hi, b_lo = a >> U(32), a & _MASK32, b >> U(32), b & _MASK32
-    middle = a_hi * b_lo + (a_lo * b_lo >> U(32))
-    other = a_lo * b_hi + (middle & _MASK32)
-    return a_hi * b_hi + (middle >> U(32)) + (other >> U(32))
-
-
-@helper
 def _product(hi, lo, value):
     """(hi, lo) × value as three uint64, the upper one first."""
-    carried = _high(lo, value)
+    carried = multiply_high(lo, value)
     middle = hi * value + carried
-    return _high(hi, value) + U(middle < carried), middle, lo * value
+    return multiply_high(hi, value) + U(middle < carried), middle, lo * value
 
 
 @helper

@@ -6,20 +6,16 @@ import math
 
 import numpy as np
 
-from flowgauge.kernels._jit import helper
+from flowgauge.kernels._jit import helper, multiply_high
 
 U = np.uint64
-LOW = U(0xFFFFFFFF)
 TWO_64 = 2.0**64
 
 
 @helper
 def _multiply(a, b):
     """(low, high) words of the 128-bit product of two words."""
-    a1, a0, b1, b0 = a >> U(32), a & LOW, b >> U(32), b & LOW
-    cross = a0 * b1
-    middle = a1 * b0 + ((a0 * b0) >> U(32)) + (cross & LOW)  # cannot run over
-    return a * b, a1 * b1 + (cross >> U(32)) + (middle >> U(32))
+    return a * b, multiply_high(a, b)
 
 
 @helper
