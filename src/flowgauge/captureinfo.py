@@ -72,6 +72,7 @@ def info(source: str | os.PathLike[str] | BinaryIO, labeller: Labeller | None = 
         while rows := capture.read(batch):
             decoder.decode(capture.buffer, batch, rows)
             _add(found, batch, rows)
+        found.wire_bytes = decoder.wire_bytes
         found.reasons = {name: count for name, count in decoder.counts().items() if count}
         counters = {**capture.counters, "ip_length_lies": decoder.length_lies}
         found.counters = {name: count for name, count in counters.items() if count}
@@ -100,7 +101,6 @@ def _add(found: CaptureInfo, batch: PacketBatch, rows: int) -> None:
     found.last_ns = last if found.last_ns is None else max(last, found.last_ns)
     found.packets += rows
     found.captured_bytes += int(packets["caplen"].sum(dtype=np.uint64))
-    found.wire_bytes += int(packets["frame_len"].sum(dtype=np.uint64))
     for link, count in zip(*np.unique(packets["link"], return_counts=True), strict=True):
         name = link_name(int(link))
         found.links[name] = found.links.get(name, 0) + int(count)

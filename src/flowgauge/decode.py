@@ -30,7 +30,7 @@ class Decoder:
         return int(self._totals[0])
 
     def decode(self, data: NDArray[np.uint8], batch: PacketBatch, rows: int) -> None:
-        """Fill the header columns of the first `rows` rows from the source's buffer `data`."""
+        """Fill the header fields of the first `rows` rows from the source's buffer `data`."""
         begin = 0
         while begin < rows:
             try:

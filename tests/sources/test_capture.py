@@ -10,8 +10,10 @@ import pytest
 
 from captures import pcap_header, pcap_record, section, simple, write_pcap, write_pcapng
 from flowgauge.errors import NotACapture, SourceError
+from flowgauge.kernels.clock import run_clock
 from flowgauge.kernels.packet import make_batch
 from flowgauge.kernels.pcap import walk_pcap
+from flowgauge.kernels.pcapng import walk_pcapng
 from flowgauge.sources import pcap
 from flowgauge.sources.capture import MIN_ROWS, first_time, open_capture
 from flowgauge.sources.window import BUFFER_BYTES
@@ -164,3 +166,12 @@ def test_simple_packets_only():
     rows, capture = read_rows(section() + simple(b"a") * 30)
     assert {(row.time, row.clock, row.epoch) for row in rows} == {(0, 0, 0)}
     assert capture.counters == {"clock_jump": 0, "no_time": 30}
+
+
+@pytest.mark.skipif(not hasattr(walk_pcap, "signatures"), reason="not compiled")
+def test_one_signature():
+    """Each kernel of the sources is compiled for one signature only."""
+    for data in CONTAINERS.values():
+        read_rows(data, buffer_bytes=64)
+        read_rows(io.BufferedReader(Dribble(data, 100)))
+    assert [len(kernel.signatures) for kernel in (walk_pcap, walk_pcapng, run_clock)] == [1, 1, 1]

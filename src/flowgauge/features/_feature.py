@@ -8,12 +8,21 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from flowgauge.kernels._jit import inline_helper, prefetch
+
 Array = NDArray[Any]
-AHEAD = 16
-"""Packets ahead of the one at work for whose state an update asks: memory is slower than counting."""
 # A finished column: values, and where they are null (None: nowhere). Columns that are null in the
 # same places share one mask object.
 Values = tuple[Array, Array | None]
+
+_AHEAD = 16  # packets
+
+
+@inline_helper
+def look_ahead(p, i, stop, state):  # type: ignore[no-untyped-def]
+    """Ask for the state of a packet some way behind row i: memory is slower than counting."""
+    if i + _AHEAD < stop:
+        prefetch(state, p.packets[i + _AHEAD].slot)
 
 
 class Feature(NamedTuple):

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowgauge.features._feature import AHEAD, Array, Feature, Values
-from flowgauge.kernels._jit import kernel, prefetch
+from flowgauge.features._feature import Array, Feature, Values, look_ahead
+from flowgauge.kernels._jit import kernel
 from flowgauge.kernels.packet import NOT_FRAGMENT
 from flowgauge.kernels.state import FLOW
 from flowgauge.schema import DIRECTIONS
@@ -19,8 +19,7 @@ COUNTS = ("packets", "frame_bytes", "ip_bytes", "payload_bytes")
 @kernel
 def update(p, begin, stop, flows):
     for i in range(begin, stop):
-        if i + AHEAD < stop:
-            prefetch(flows, p.packets[i + AHEAD].slot)
+        look_ahead(p, i, stop, flows)
         q = p.packets[i]
         if q.slot < 0:
             continue

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowgauge.features._feature import AHEAD, Array, Feature, Values
-from flowgauge.kernels._jit import kernel, prefetch
+from flowgauge.features._feature import Array, Feature, Values, look_ahead
+from flowgauge.kernels._jit import kernel
 from flowgauge.schema import DIRECTIONS, TCP_FLAGS
 
 STATE = np.dtype([("packets", np.uint32, (2, 8))], align=True)
@@ -14,8 +14,7 @@ STATE = np.dtype([("packets", np.uint32, (2, 8))], align=True)
 @kernel
 def update(p, begin, stop, state):
     for i in range(begin, stop):
-        if i + AHEAD < stop:
-            prefetch(state, p.packets[i + AHEAD].slot)
+        look_ahead(p, i, stop, state)
         q = p.packets[i]
         flags = q.tcp_flags
         if q.slot < 0 or flags == 0:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowgauge.features._feature import AHEAD, Array, Feature, Values
-from flowgauge.kernels._jit import helper, kernel, prefetch
+from flowgauge.features._feature import Array, Feature, Values, look_ahead
+from flowgauge.kernels._jit import helper, kernel
 from flowgauge.kernels.moments import add_square, add_words, deviation, mean
 from flowgauge.schema import DIRECTIONS
 
@@ -34,8 +34,7 @@ FLOATS = ("ip_len_mean", "ip_len_std", "payload_len_mean", "payload_len_std")
 @kernel
 def update(p, begin, stop, state):
     for i in range(begin, stop):
-        if i + AHEAD < stop:
-            prefetch(state, p.packets[i + AHEAD].slot)
+        look_ahead(p, i, stop, state)
         q = p.packets[i]
         if q.slot < 0:
             continue

@@ -32,9 +32,10 @@ from numba import types
 from numba.core import caching, cgutils, config
 from numba.extending import intrinsic
 
+from flowgauge.kernels.packet import CACHE_LINE
+
 JIT = not config.DISABLE_JIT
 BOUNDSCHECK = bool(config.BOUNDSCHECK)
-CACHE_LINE = 64  # bytes
 _PACKAGE = Path(__file__).resolve().parent.parent
 _KERNEL_SOURCES = ("kernels", "features")
 
@@ -171,9 +172,10 @@ def helper(function: Callable[..., Any]) -> Any:
 
 
 def inline_helper(function: Callable[..., Any]) -> Any:
-    """A :func:`helper` that is always inlined: for those on every packet's way that take a batch or table.
+    """A :func:`helper` that is always inlined: for those on every packet's way that take a table,
+    or are shorter than a call.
 
-    These are passed as some hundred words, and a call that is not inlined copies them all.
+    A table is passed as some hundred words, and a call that is not inlined copies them all.
     """
     return _compile(function, entry=False, forceinline=True)
 

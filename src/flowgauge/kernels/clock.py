@@ -45,88 +45,88 @@ def _open_end(row, rows, final):
 
 
 @helper
-def _step(p, row, rows, final, clock):
+def _step(packets, row, rows, final, clock):
     """Verdict on a time more than an hour off the clock: false when one of the next records is not."""
     for ahead in range(row + 1, min(row + 1 + LOOKAHEAD, rows)):
-        if _near(p.packets[ahead].time, clock):
+        if _near(packets[ahead].time, clock):
             return _FALSE
     return _UNDECIDED if _open_end(row, rows, final) else _GENUINE
 
 
 @helper
-def _start(p, row, rows, final):
+def _start(packets, row, rows, final):
     """(verdict, time) of a trace's first time: false when it is more than an hour after all of the next."""
     after = NO_TIME
     for ahead in range(row + 1, min(row + 1 + LOOKAHEAD, rows)):
-        if p.packets[ahead].time == NO_TIME:
+        if packets[ahead].time == NO_TIME:
             continue
-        if p.packets[row].time - p.packets[ahead].time <= HOUR:
-            return _GENUINE, p.packets[row].time
+        if packets[row].time - packets[ahead].time <= HOUR:
+            return _GENUINE, packets[row].time
         if after == NO_TIME:
-            after = p.packets[ahead].time
+            after = packets[ahead].time
     if _open_end(row, rows, final):
-        return _UNDECIDED, p.packets[row].time
-    return (_GENUINE, p.packets[row].time) if after == NO_TIME else (_FALSE, after)
+        return _UNDECIDED, packets[row].time
+    return (_GENUINE, packets[row].time) if after == NO_TIME else (_FALSE, after)
 
 
 @helper
-def _before_start(p, row, rows, final):
+def _before_start(packets, row, rows, final):
     """(verdict, time) of a record without time before any that has one."""
     for ahead in range(row + 1, min(row + 1 + LOOKAHEAD, rows)):
-        if p.packets[ahead].time != NO_TIME:
-            return _GENUINE, p.packets[ahead].time
+        if packets[ahead].time != NO_TIME:
+            return _GENUINE, packets[ahead].time
     return (_UNDECIDED if _open_end(row, rows, final) else _GENUINE), np.int64(0)
 
 
 @helper
-def _judge(p, row, rows, final, clock, started):
+def _judge(packets, row, rows, final, clock, started):
     """(verdict, clock after the record) where the record alone does not decide it."""
-    time = p.packets[row].time
+    time = packets[row].time
     if not started:
         if time == NO_TIME:
-            return _before_start(p, row, rows, final)
-        return _start(p, row, rows, final)
+            return _before_start(packets, row, rows, final)
+        return _start(packets, row, rows, final)
     if time == NO_TIME:
         return _GENUINE, clock
-    verdict = _step(p, row, rows, final, clock)
+    verdict = _step(packets, row, rows, final, clock)
     return verdict, time if verdict == _GENUINE else clock
 
 
 @helper
-def _run(p, rows, final, c, counts):
+def _run(packets, rows, final, c, counts):
     """Fill the running clock and the true times; return how many rows are decided."""
     clock, started = c.time, c.started != 0
     decided = rows
     for row in range(rows):
-        time = p.packets[row].time
+        time = packets[row].time
         if started and _near(time, clock):
             clock = max(clock, time)
         else:
-            verdict, now = _judge(p, row, rows, final, clock, started)
+            verdict, now = _judge(packets, row, rows, final, clock, started)
             if verdict == _UNDECIDED:
                 decided = row
                 break
             clock = now
             if time == NO_TIME or verdict == _FALSE:
-                p.packets[row].time = now
+                packets[row].time = now
                 counts[_NO_TIME if time == NO_TIME else _JUMP] += 1
             started = started or time != NO_TIME
-        p.packets[row].clock = clock
+        packets[row].clock = clock
     c.time, c.started = clock, started
     return decided
 
 
 @helper
-def _count_epochs(p, rows, c):
+def _count_epochs(packets, rows, c):
     """Number the boundary intervals of rows whose clock is known."""
     epoch, mark, records = c.epoch, c.mark, c.records
     for row in range(rows):
-        since = p.packets[row].clock - mark
+        since = packets[row].clock - mark
         if records == EPOCH_RECORDS or since >= EPOCH_LENGTH or since < -HOUR:
             epoch += 1
-            mark, records = p.packets[row].clock, 0
+            mark, records = packets[row].clock, 0
         records += 1
-        p.packets[row].epoch = epoch
+        packets[row].epoch = epoch
     c.epoch, c.mark, c.records = epoch, mark, records
 
 
@@ -138,6 +138,6 @@ def run_clock(p, rows, final, clock, counts):
     follows. `counts` gets one more for each record counted in COUNTERS.
     """
     c = clock[0]
-    decided = _run(p, rows, final, c, counts)
-    _count_epochs(p, decided, c)
+    decided = _run(p.packets, rows, final, c, counts)
+    _count_epochs(p.packets, decided, c)
     return decided

@@ -3,8 +3,8 @@
 Sources fill the frame fields, the decoder the header fields, the meter the flow fields. A batch is
 allocated once and reused; the header fields of a packet whose ``reason`` is not :data:`METERED` are
 undefined. A packet is a record and not a row of separate arrays: it is written and read field by
-field by every stage, each stage works on it through one pointer, and what metering touches lies on
-one line of the cache.
+field by every stage, each stage works on it through one pointer, and what feature groups count lies
+on one line of the cache.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 U8 = NDArray[np.uint8]
 U16 = NDArray[np.uint16]
-U32 = NDArray[np.uint32]
 U64 = NDArray[np.uint64]
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 
 BATCH_ROWS = 8192
+CACHE_LINE = 64  # bytes
 
 # Link-layer address of a packet that has none (raw IP, loopback).
 NO_MAC = np.uint64(1 << 48)
@@ -94,18 +94,15 @@ PACKET = np.dtype(
 
 
 class PacketBatch(NamedTuple):
-    """A batch, as kernels take it: Numba recognises a tuple of record arrays three times as fast as a bare one."""
+    """A batch, as kernels take it: a tuple of record arrays is recognised in half the time of a bare one."""
 
     packets: Any  # record array of PACKET
 
 
-_LINE = 64  # bytes of a line of the cache
-
-
 def zeroed_records(rows: int, dtype: np.dtype[Any]) -> Any:
     """A zeroed record array that begins on a line of the cache."""
-    memory = np.zeros(rows * dtype.itemsize + _LINE, np.uint8)
-    begin = -memory.ctypes.data % _LINE
+    memory = np.zeros(rows * dtype.itemsize + CACHE_LINE, np.uint8)
+    begin = -memory.ctypes.data % CACHE_LINE
     return memory[begin : begin + rows * dtype.itemsize].view(dtype).view(np.recarray)
 
 

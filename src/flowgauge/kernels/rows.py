@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowgauge.kernels._jit import CACHE_LINE, kernel, prefetch
+from flowgauge.kernels._jit import kernel, prefetch
+from flowgauge.kernels.packet import CACHE_LINE
 
 AHEAD = 8  # rows: memory is slower than copying
 _WORDS_OF_LINE = CACHE_LINE // 8
