@@ -70,7 +70,7 @@ def info(source: str | os.PathLike[str] | BinaryIO, labeller: Labeller | None = 
         decoder = Decoder()
         batch = make_batch()
         while rows := capture.read(batch):
-            decoder.decode(capture.buffer, batch, rows)
+            decoder.decode(capture.buffer, batch, 0, rows)
             _add(found, batch, rows)
         found.wire_bytes = decoder.wire_bytes
         found.reasons = {name: count for name, count in decoder.counts().items() if count}

@@ -29,12 +29,11 @@ class Decoder:
     def wire_bytes(self) -> int:
         return int(self._totals[0])
 
-    def decode(self, data: NDArray[np.uint8], batch: PacketBatch, rows: int) -> None:
-        """Fill the header fields of the first `rows` rows from the source's buffer `data`."""
-        begin = 0
-        while begin < rows:
+    def decode(self, data: NDArray[np.uint8], batch: PacketBatch, begin: int, stop: int) -> None:
+        """Fill the header fields of rows begin..stop from the source's buffer `data`."""
+        while begin < stop:
             try:
-                decode_rows(data, batch, begin, rows, self._cursor, self.reasons, self._totals)
+                decode_rows(data, batch, begin, stop, self._cursor, self.reasons, self._totals)
                 return
             except IndexError:  # a bounds check: the packet is counted, the rest goes on
                 row = int(self._cursor[0])

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import secrets
-import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections import Counter
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +18,7 @@ from flowgauge.kernels.assign import assign
 from flowgauge.kernels.keys import make_keys
 from flowgauge.kernels.packet import PacketBatch
 from flowgauge.records import RecordBuilder
+from flowgauge.stopwatch import Stopwatch
 from flowgauge.table import FlowTable
 
 _DRAIN_ROWS = 8192  # records that make a batch worth building
@@ -30,16 +29,18 @@ class Meter:
     """Builds flows from decoded packets (docs/flow-semantics.md).
 
     Call :meth:`begin_capture` before the packets of each file, :meth:`feed` with every batch,
-    :meth:`end_capture` where a trace ends, and :meth:`flush` at the end. `seconds` holds the time
+    :meth:`end_capture` where a trace ends, and :meth:`flush` at the end. `watch` holds the time
     spent in each stage, `ended` the records written by end reason, `flows` the flows among them.
     """
 
-    def __init__(self, config: MeterConfig | None = None, labels: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, config: MeterConfig | None = None, labels: tuple[str, ...] = (), watch: Stopwatch | None = None
+    ) -> None:
         self.config = config or MeterConfig()
         self.features = chosen_features(self.config.features)
         self.table = FlowTable(self.config, tuple(feature.state for feature in self.features[1:]))
         self.records = RecordBuilder(self.config, self.features, labels)
-        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self.watch = watch or Stopwatch()
         self.ended: Counter[str] = Counter()
         self.flows = 0
         self._fragments = FragmentStage(np.array([secrets.randbits(64) for _ in range(6)], np.uint64))
@@ -71,62 +72,61 @@ class Meter:
 
     def feed(self, batch: PacketBatch, rows: int) -> list[pa.RecordBatch]:
         """Meter the first `rows` rows; returns the records that left, in output order."""
-        for part, count in self._timed("fragments", self._fragments.process(batch, rows)):
-            self._meter(part, count)
+        self.watch.start()
+        self._meter_all(self._fragments.process(batch, rows))
         if self.table.count("ended") < _DRAIN_ROWS or self.table.count("epoch") == self._drained_epoch:
             return []
         return list(self._drain())
 
     def end_capture(self, reason: str = "eof") -> None:
         """End every flow: the packets that follow belong to another trace."""
-        for part, count in self._timed("fragments", self._fragments.rest()):
-            self._meter(part, count)
+        self.watch.start()
+        self._meter_all(self._fragments.rest())
         self.table.state.clock = self._fragments.clock
         lifetime.end_all(self.table.arrays, st.END_REASONS.index(reason))
         self.table.state.source_epoch = -1
+        self.watch.lap("assign")
 
     def flush(self) -> Iterator[pa.RecordBatch]:
         """All records that have ended and not left yet, in slices."""
         yield from self._drain()
 
-    def _timed(self, stage: str, steps: Iterator[Any]) -> Iterator[Any]:
-        while True:
-            begin = time.perf_counter()
-            step = next(steps, None)
-            self.seconds[stage] += time.perf_counter() - begin
-            if step is None:
-                return
-            yield step
-
-    def _call(self, stage: str, function: Callable[..., Any], *args: Any) -> Any:
-        begin = time.perf_counter()
-        result = function(*args)
-        self.seconds[stage] += time.perf_counter() - begin
-        return result
+    def _meter_all(self, parts: Iterator[tuple[PacketBatch, int]]) -> None:
+        for part, rows in parts:
+            self.watch.lap("fragments")
+            self._meter(part, rows)
+        self.watch.lap("fragments")
 
     def _meter(self, p: PacketBatch, rows: int) -> None:
-        self._call("keys", make_keys, p, rows, self.table.arrays.config)
+        make_keys(p, rows, self.table.arrays.config)
+        self.watch.lap("keys")
         counted = done = 0
         while done < rows:
-            done = self._call("assign", assign, p, done, rows, self.table.arrays)
+            done = assign(p, done, rows, self.table.arrays)
             status = self.table.count("status")
             if status == st.REBUILD:
-                self._call("assign", self.table.rank_by_use)
+                self.table.rank_by_use()
             elif status == st.FULL:
                 self._update(p, counted, done)
                 counted = done
-                self._call("assign", self.table.make_room)
+                self.table.make_room()
         self._update(p, counted, rows)
 
     def _update(self, p: PacketBatch, begin: int, stop: int) -> None:
+        self.watch.lap("assign")
         for feature, state in zip(self.features, (self.table.flows, *self.table.states), strict=True):
-            self._call(feature.name, feature.update, p, begin, stop, state)
+            feature.update(p, begin, stop, state)
+            self.watch.lap(feature.name)
 
     def _drain(self) -> Iterator[pa.RecordBatch]:
         self._drained_epoch = int(self.table.state.epoch)
-        slots = self._call("finalize", self.table.ended)
+        self.watch.start()
+        slots = self.table.ended()
         for begin in range(0, len(slots), _SLICE_ROWS):
-            yield self._call("finalize", self._build, slots[begin : begin + _SLICE_ROWS])
+            batch = self._build(slots[begin : begin + _SLICE_ROWS])
+            self.watch.lap("finalize")
+            yield batch
+            self.watch.start()
 
     def _build(self, slots: np.ndarray) -> pa.RecordBatch:
         flows, states = self.table.take(slots)

@@ -33,6 +33,7 @@ from flowgauge.sources.capture import Capture, first_time, open_capture
 from flowgauge.sources.clock import Clock
 from flowgauge.sources.discover import CaptureInput, Found, find_captures
 from flowgauge.stats import RunStats
+from flowgauge.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from flowgauge.sources.streams import Source as Input
@@ -89,10 +90,9 @@ class Run:
         self.stats.skipped += self._found.skipped
         self.stats.failed.update(self._found.failed)
         self._labels = self._read_labels(self._found, label_strict)
-        self.meter = Meter(self.config, self.label_fields)
+        self.watch = Stopwatch()
+        self.meter = Meter(self.config, self.label_fields, self.watch)
         self.decoder = Decoder()
-        self.seconds = self.meter.seconds
-        self.seconds["read"] = 0.0
         self._batch = make_batch(rows)
         self._clock = Clock()
         self._bytes_before = 0
@@ -153,8 +153,7 @@ class Run:
         batch, stats = self._batch, self.stats
         unknown = int(self.decoder.reasons[_UNKNOWN_LINK])
         read = stats.packets
-        while rows := self._timed("frames", capture.read, batch):
-            self._timed("decode", self.decoder.decode, capture.buffer, batch, rows)
+        while rows := self._decoded(capture):
             stats.packets += rows
             yield from self.meter.feed(batch, rows)
             self._tell(capture, source.name)
@@ -165,13 +164,25 @@ class Run:
         if source.explicit and stats.packets > read and undecoded == stats.packets - read:
             stats.failed[source.name] = str(_unsupported(capture, source.name))
 
+    def _decoded(self, capture: Capture) -> int:
+        """Fill the batch and decode it, step by step; the rows in it."""
+        done = 0
+        self.watch.start()
+        for rows in capture.steps(self._batch):
+            self.watch.lap("frames")
+            self.decoder.decode(capture.buffer, self._batch, done, rows)
+            self.watch.lap("decode")
+            done = rows
+        self.watch.lap("frames")
+        return done
+
     def _close(self, capture: Capture, name: str) -> None:
         stats = self.stats
         stats.files += 1
         stats.input_bytes += capture.position
         self._bytes_before += capture.size or capture.position
-        self.seconds["read"] += capture.seconds
-        self.seconds["frames"] -= capture.seconds
+        self.watch.seconds["read"] += capture.seconds
+        self.watch.seconds["frames"] -= capture.seconds
         for counter, value in capture.counters.items():
             stats.counters[counter] = stats.counters.get(counter, 0) + value
         if capture.damage:
@@ -181,12 +192,6 @@ class Run:
         elif not self._join:
             self.meter.end_capture()
             self._clock.restart()
-
-    def _timed(self, stage: str, function: Callable[..., Any], *args: Any) -> Any:
-        begin = time.perf_counter()
-        result = function(*args)
-        self.seconds[stage] += time.perf_counter() - begin
-        return result
 
     def _tell(self, capture: Capture, name: str) -> None:
         now = time.monotonic()
@@ -339,7 +344,9 @@ def extract(
         for batch in run.batches():
             converted = run.schema.convert(batch)
             rows += len(converted)
-            run._timed("sink", sink.write, converted)
+            run.watch.start()
+            sink.write(converted)
+            run.watch.lap("sink")
     run.stats.rows = rows
     return run.stats
 
@@ -368,7 +375,7 @@ def profile(inputs: Input | Iterable[Input], **options: Any) -> dict[str, float]
     run = Run(inputs, Hooks(), **options)
     for _ in run.batches():
         pass
-    return {**run.seconds, "total": run.stats.seconds, "packets": run.stats.packets, "flows": run.stats.flows}
+    return {**run.watch.seconds, "total": run.stats.seconds, "packets": run.stats.packets, "flows": run.stats.flows}
 
 
 def _metadata(run: Run) -> dict[str, str]:

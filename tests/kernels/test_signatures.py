@@ -20,6 +20,7 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "captures"
 COUNT = """
 import importlib, io, json, pkgutil, sys
 import flowgauge, flowgauge.features, flowgauge.kernels
+from flowgauge.kernels._jit import Kernel
 from flowgauge.run import extract, warmup
 
 def counts():
@@ -27,8 +28,7 @@ def counts():
     for package in (flowgauge.kernels, flowgauge.features):
         for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
             for name, value in vars(importlib.import_module(module.name)).items():
-                entry = not getattr(value, "targetoptions", {}).get("no_cpython_wrapper", False)
-                if hasattr(value, "signatures") and value.py_func.__module__ == module.name and entry:
+                if isinstance(value, Kernel) and value.__module__ == module.name:
                     found[module.name + "." + name] = len(value.signatures)
     return found
 
@@ -49,7 +49,8 @@ print(json.dumps([warm, counts()]))
 def signatures() -> list[dict[str, int]]:
     """Signatures of every kernel that Python calls: after warming up, and after captures with all kinds of options."""
     command = [sys.executable, "-c", COUNT, str(EXAMPLES)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    variables = {**os.environ, "NUMBA_BOUNDSCHECK": "1"}  # else only the first call is dispatched by its types
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300, env=variables)
     return json.loads(done.stdout)
 
 

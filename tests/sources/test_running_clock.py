@@ -28,7 +28,7 @@ def run(times, clock=None, final=True):
     packets = batch.packets
     packets.time[: len(times)] = [NO_TIME if time is None else time for time in times]
     counts = np.zeros(2, np.int64)
-    decided = run_clock(batch, len(times), final, (clock or Clock()).state, counts)
+    decided = run_clock(batch, 0, len(times), final, (clock or Clock()).state, counts)
     columns = (packets.time, packets.clock, packets.epoch)
     return decided, *(column[:decided].tolist() for column in columns), counts.tolist()
 
@@ -112,7 +112,7 @@ def test_epochs_by_count():
     batch.packets.time[:] = START
     epochs = []
     for _ in range(5):
-        run_clock(batch, 1 << 18, True, clock.state, np.zeros(2, np.int64))
+        run_clock(batch, 0, 1 << 18, True, clock.state, np.zeros(2, np.int64))
         epochs.append((int(batch.packets.epoch[0]), int(batch.packets.epoch[-1])))
     assert epochs == [(0, 0)] * 4 + [(1, 1)]
 

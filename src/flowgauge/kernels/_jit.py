@@ -30,7 +30,7 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import caching, cgutils, config
-from numba.extending import intrinsic
+from numba.extending import intrinsic, typeof_impl
 
 from flowgauge.kernels.packet import CACHE_LINE
 
@@ -149,6 +149,41 @@ def _uncompiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+class Kernel:
+    """A compiled kernel that Python calls, always with arguments of the same types.
+
+    The first call goes through Numba's dispatcher, which looks at every argument; the later ones enter the compiled
+    code directly, which takes a thirtieth of the time (0.1 µs) and checks no dtype. Where bounds are checked
+    every call is dispatched.
+    """
+
+    def __init__(self, dispatcher: Any) -> None:
+        functools.update_wrapper(self, dispatcher.py_func)
+        self.dispatcher = dispatcher
+        self._enter: Callable[..., Any] = self._first
+
+    def __call__(self, *args: Any) -> Any:
+        return self._enter(*args)
+
+    @property
+    def signatures(self) -> list[Any]:
+        """The types of arguments it was compiled for."""
+        return list(self.dispatcher.signatures)
+
+    def _first(self, *args: Any) -> Any:
+        result = self.dispatcher(*args)
+        if not BOUNDSCHECK:
+            (compiled,) = self.dispatcher.overloads.values()
+            self._enter = compiled.entry_point
+        return result
+
+
+@typeof_impl.register(Kernel)
+def _typeof_kernel(value: Kernel, context: Any) -> Any:
+    """In another kernel, a kernel is what it compiles to."""
+    return types.Dispatcher(value.dispatcher)
+
+
 def _compile(function: Callable[..., Any], entry: bool = True, **flags: Any) -> Any:
     if not JIT:
         return _uncompiled(function)
@@ -156,9 +191,11 @@ def _compile(function: Callable[..., Any], entry: bool = True, **flags: Any) -> 
     if not entry:
         flags |= {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
     dispatcher = numba.njit(nogil=True, error_model="numpy", _nrt=False, **flags)(function)
-    if entry and cache_folder() is not None:  # what only kernels call is part of their code
+    if not entry:
+        return dispatcher
+    if cache_folder() is not None:  # what only kernels call is part of their code
         dispatcher._cache = _KernelCache(function)
-    return dispatcher
+    return Kernel(dispatcher)
 
 
 def kernel(function: Callable[..., Any]) -> Any:
@@ -290,3 +327,8 @@ def byte_kernel(function: Callable[..., Any]) -> Any:
 def byte_helper(function: Callable[..., Any]) -> Any:
     """A :func:`byte_kernel` that only kernels call."""
     return _compile(function, entry=False, boundscheck=True)
+
+
+def inline_byte_helper(function: Callable[..., Any]) -> Any:
+    """A :func:`byte_helper` that is always inlined: for those on every packet's way, called from one place."""
+    return _compile(function, entry=False, boundscheck=True, forceinline=True)

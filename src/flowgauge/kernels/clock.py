@@ -93,11 +93,11 @@ def _judge(packets, row, rows, final, clock, started):
 
 
 @helper
-def _run(packets, rows, final, c, counts):
-    """Fill the running clock and the true times; return how many rows are decided."""
+def _run(packets, begin, rows, final, c, counts):
+    """Fill the running clock and the true times; return the first row that is not decided."""
     clock, started = c.time, c.started != 0
     decided = rows
-    for row in range(rows):
+    for row in range(begin, rows):
         time = packets[row].time
         if started and _near(time, clock):
             clock = max(clock, time)
@@ -117,10 +117,10 @@ def _run(packets, rows, final, c, counts):
 
 
 @helper
-def _count_epochs(packets, rows, c):
+def _count_epochs(packets, begin, rows, c):
     """Number the boundary intervals of rows whose clock is known."""
     epoch, mark, records = c.epoch, c.mark, c.records
-    for row in range(rows):
+    for row in range(begin, rows):
         since = packets[row].clock - mark
         if records == EPOCH_RECORDS or since >= EPOCH_LENGTH or since < -HOUR:
             epoch += 1
@@ -131,13 +131,13 @@ def _count_epochs(packets, rows, c):
 
 
 @kernel
-def run_clock(p, rows, final, clock, counts):
-    """Fill clock, epoch and the true time of rows 0 to `rows`; return how many are decided.
+def run_clock(p, begin, rows, final, clock, counts):
+    """Fill clock, epoch and the true time of rows `begin` to `rows`; return the first that is not decided.
 
     A row is decided when the look-ahead is complete or does not matter; `final` says that no record
     follows. `counts` gets one more for each record counted in COUNTERS.
     """
     c = clock[0]
-    decided = _run(p.packets, rows, final, c, counts)
-    _count_epochs(p.packets, decided, c)
+    decided = _run(p.packets, begin, rows, final, c, counts)
+    _count_epochs(p.packets, begin, decided, c)
     return decided

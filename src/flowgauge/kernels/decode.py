@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from flowgauge.kernels._jit import byte_kernel, helper
-from flowgauge.kernels.link import link_header
+from flowgauge.kernels.link import link_header, tags
 from flowgauge.kernels.network import network
 from flowgauge.kernels.packet import METERED, NO_MAC, NO_WSCALE, NOT_FRAGMENT
+from flowgauge.kernels.transport import transport
 
 U = np.uint64
 
@@ -45,7 +46,11 @@ def decode_rows(data, p, begin, stop, cursor, reasons, totals):
         q.wire_end = q.offset + U(max(q.frame_len, q.caplen))
         reason = link_header(data, q, q.offset, end, U(q.link))
         if reason == METERED:
+            reason = tags(data, q, end)
+        if reason == METERED:
             reason = network(data, q, end)
+        if reason == METERED:
+            reason = transport(data, q, end)
         q.reason = reason
         reasons[reason] += 1
         if reason == METERED:

@@ -1,14 +1,15 @@
 """Link layer: from the first captured byte to an EtherType and the offset behind it.
 
-Each function sets `ethertype` and `at` of the packet and returns a Reason. One link type is
-one row of :func:`link_header` and one function.
+Each function sets `ethertype` and `at` (the byte behind the EtherType's header) of the packet and returns a Reason.
+One link type is one row of :func:`link_header` and one function; tags that may follow any of them
+are walked by :func:`tags`.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from flowgauge.kernels._jit import byte_helper
+from flowgauge.kernels._jit import byte_helper, inline_byte_helper
 from flowgauge.kernels.bytes import be16, be32, be48, swap32
 from flowgauge.kernels.header import ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_NONE
 from flowgauge.kernels.packet import BAD_IP_VERSION, METERED, TRUNCATED_LINK, UNKNOWN_LINK
@@ -43,33 +44,8 @@ def _is_vlan(ethertype):
 
 
 @byte_helper
-def _ethertype(data, q, at, end):
-    """Walk VLAN tags and LLC/SNAP from an EtherType field (IEEE 802.1Q, 802.2, RFC 1042)."""
-    first = True
-    while True:
-        if end < at + U(2):
-            return TRUNCATED_LINK
-        ethertype = be16(data, at)
-        at += U(2)
-        if not _is_vlan(ethertype):
-            break
-        if end < at + U(2):
-            return TRUNCATED_LINK
-        q.vlan = be16(data, at) & U(0xFFF)
-        if first:
-            q.vlan_outer = q.vlan
-            first = False
-        at += U(2)
-    if ethertype <= U(1500):
-        return _llc(data, q, at, end)
-    q.ethertype = ethertype
-    q.at = at
-    return METERED
-
-
-@byte_helper
 def _llc(data, q, at, end):
-    """IEEE 802.2 header behind a length: SNAP carries an EtherType, SAP 6 is IPv4."""
+    """IEEE 802.2 header behind a length (RFC 1042): SNAP carries an EtherType, SAP 6 is IPv4."""
     if end < at + U(3):
         return TRUNCATED_LINK
     sap, control = be16(data, at), data[at + U(2)]
@@ -94,7 +70,8 @@ def _ethernet(data, q, at, end):
         return TRUNCATED_LINK
     q.dst_mac = be48(data, at)
     q.src_mac = be48(data, at + U(6))
-    return _ethertype(data, q, at + U(12), end)
+    q.ethertype, q.at = be16(data, at + U(12)), at + U(14)
+    return METERED
 
 
 @byte_helper
@@ -104,7 +81,8 @@ def _sll(data, q, at, end):
         return TRUNCATED_LINK
     if be16(data, at + U(4)) == U(6):
         q.src_mac = be48(data, at + U(6))
-    return _ethertype(data, q, at + U(14), end)
+    q.ethertype, q.at = be16(data, at + U(14)), at + U(16)
+    return METERED
 
 
 @byte_helper
@@ -114,19 +92,7 @@ def _sll2(data, q, at, end):
         return TRUNCATED_LINK
     if data[at + U(11)] == 6:
         q.src_mac = be48(data, at + U(12))
-    ethertype = be16(data, at)
-    if _is_vlan(ethertype):
-        if end < at + U(22):
-            return TRUNCATED_LINK
-        q.vlan = q.vlan_outer = be16(data, at + U(20)) & U(0xFFF)
-        outer = q.vlan_outer
-        reason = _ethertype(data, q, at + U(22), end)
-        q.vlan_outer = outer
-        return reason
-    q.at = at + U(20)
-    if ethertype <= U(1500):
-        return _llc(data, q, at + U(20), end)
-    q.ethertype = ethertype
+    q.ethertype, q.at = be16(data, at), at + U(20)
     return METERED
 
 
@@ -164,7 +130,7 @@ def _raw(data, q, at, end):
     return METERED
 
 
-@byte_helper
+@inline_byte_helper
 def link_header(data, q, at, end, link):
     """Decode the link layer of one packet; `data[at:end]` are its captured bytes."""
     if link == LINK_ETHERNET:
@@ -182,3 +148,21 @@ def link_header(data, q, at, end, link):
         q.at = at
         return METERED
     return UNKNOWN_LINK
+
+
+@inline_byte_helper
+def tags(data, q, end):
+    """Walk VLAN tags (IEEE 802.1Q, 802.1ad), and LLC where the EtherType is a length."""
+    first = True
+    while _is_vlan(U(q.ethertype)):
+        if end < q.at + U(4):
+            return TRUNCATED_LINK
+        q.vlan = be16(data, q.at) & U(0xFFF)
+        if first:
+            q.vlan_outer = q.vlan
+            first = False
+        q.ethertype = be16(data, q.at + U(2))
+        q.at += U(4)
+    if q.ethertype <= U(1500):
+        return _llc(data, q, q.at, end)
+    return METERED

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowgauge.kernels._jit import byte_helper
+from flowgauge.kernels._jit import byte_helper, inline_byte_helper
 from flowgauge.kernels.bytes import be16, be32, be64
 from flowgauge.kernels.header import ETHERTYPE_IPV4, ETHERTYPE_IPV6
 from flowgauge.kernels.packet import (
@@ -18,7 +18,6 @@ from flowgauge.kernels.packet import (
     TRUNCATED_EXTENSION,
     TRUNCATED_IP,
 )
-from flowgauge.kernels.transport import transport
 
 U = np.uint64
 
@@ -46,7 +45,7 @@ def _set_fragment(q, offset, more, identification):
         q.fragment_id = identification
 
 
-@byte_helper
+@inline_byte_helper
 def _ipv4(data, q, end):
     at = q.at
     if end < at + U(20):
@@ -69,7 +68,7 @@ def _ipv4(data, q, end):
     q.src_lo = be32(data, at + U(12))
     q.dst_lo = be32(data, at + U(16))
     q.at = at + header
-    return transport(data, q, end)
+    return METERED
 
 
 @byte_helper
@@ -124,15 +123,12 @@ def _ipv6(data, q, end):
     q.dst_hi = be64(data, at + U(24))
     q.dst_lo = be64(data, at + U(32))
     q.at = at + U(40)
-    reason = _extensions(data, q, end)
-    if reason != METERED:
-        return reason
-    return transport(data, q, end)
+    return _extensions(data, q, end)
 
 
-@byte_helper
+@inline_byte_helper
 def network(data, q, end):
-    """Decode the network layer and above of one packet whose link layer is decoded."""
+    """Decode the network layer of one packet whose link layer is decoded."""
     if q.ethertype == ETHERTYPE_IPV4:
         return _ipv4(data, q, end)
     if q.ethertype == ETHERTYPE_IPV6:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowgauge.kernels._jit import byte_helper
+from flowgauge.kernels._jit import byte_helper, inline_byte_helper
 from flowgauge.kernels.bytes import be16, be32
 from flowgauge.kernels.header import (
     ICMP,
@@ -42,7 +42,7 @@ def _window_scale(data, at, end):
     return NO_WSCALE
 
 
-@byte_helper
+@inline_byte_helper
 def _tcp(data, q, end):
     """RFC 9293 §3.1; returns the length of the header."""
     at = q.at
@@ -90,7 +90,7 @@ def _set_payload(q, header, trailer):
     q.payload_offset = q.at + header
 
 
-@byte_helper
+@inline_byte_helper
 def transport(data, q, end):
     """Decode the transport header at `q.at`; captured bytes end at `end`."""
     end = min(end, q.ip_end)

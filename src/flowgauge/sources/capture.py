@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import time
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -56,7 +57,6 @@ class Capture:
         self._window = Window(stream, buffer_bytes)
         self._reader = _reader(self._window)
         self._over = False
-        self._walked = False  # the window holds no further whole record
         self._waiting: Any = _NOTHING  # packets that the clock has not decided yet
         self._counts = np.zeros(len(COUNTERS), np.int64)
 
@@ -90,47 +90,59 @@ class Capture:
 
         Raises ValueError for a batch of fewer than MIN_ROWS rows.
         """
+        rows = 0
+        for rows in self.steps(batch):
+            pass
+        return rows
+
+    def steps(self, batch: PacketBatch) -> Iterator[int]:
+        """The same step by step: yields how many rows are filled so far after each piece of input.
+
+        What is done with the rows of a step before the next finds their bytes in the processor's cache.
+        """
         if len(batch.packets) < MIN_ROWS:
             raise ValueError(f"a batch of {len(batch.packets)} rows is too small; {MIN_ROWS} are needed")
-        if self._walked:
-            self._fill()
+        window, done = self._window, 0
+        window.row = self._restore(batch)
         while True:
             rows = self._walk(batch)
-            decided = run_clock(batch, rows, self._over, self._clock.state, self._counts)
-            self._waiting = batch.packets[decided:rows].copy() if decided < rows else _NOTHING
-            if decided or self._over:
-                return int(decided)
+            before, done = done, run_clock(batch, done, rows, self._over, self._clock.state, self._counts)
+            if done > before:
+                yield done
+            if self._over or rows == len(batch.packets) or (done and (window.full or self._stream.live)):
+                break
             self._fill()
+        self._waiting = batch.packets[done:rows].copy() if done < rows else _NOTHING
+
+    def _restore(self, batch: PacketBatch) -> int:
+        """Put the waiting packets first, and the bytes that are still needed to the front of the window."""
+        count = len(self._waiting)
+        if not count:
+            self._window.compact(self._window.at)
+            return 0
+        offsets = self._waiting.offset
+        offsets -= np.uint64(self._window.compact(int(offsets[0])))
+        batch.packets[:count] = self._waiting
+        return count
 
     def _walk(self, batch: PacketBatch) -> int:
-        """Put the waiting packets first, then those of the window; return how many."""
+        """Fill rows from the window; returns how many rows there are."""
         window = self._window
-        window.row = waiting = len(self._waiting)
-        if waiting:
-            batch.packets[:waiting] = self._waiting
-        if self._over:
-            return waiting
-        try:
-            fault = self._reader.walk(batch, window)
-        except IndexError:
-            fault = "the reader stopped at a bounds check (please report the file)"
-        if fault is not None:
-            self._end(f"at byte {window.offset} {fault}")
-        row = window.row
-        self._walked = row < len(batch.packets)
-        return row
+        if not self._over:
+            try:
+                fault = self._reader.walk(batch, window)
+            except IndexError:
+                fault = "the reader stopped at a bounds check (please report the file)"
+            if fault is not None:
+                self._end(f"at byte {window.offset} {fault}")
+        return window.row
 
     def _fill(self) -> None:
         """Read more; at the end, whatever is left is the beginning of a record."""
-        if self._over:
-            return
         window = self._window
-        offsets = self._waiting.offset
-        keep = int(offsets[0]) if len(offsets) else window.at
         begin = time.perf_counter()
-        moved = window.fill(keep)
+        window.fill()
         self.seconds += time.perf_counter() - begin
-        offsets -= np.uint64(moved)
         if not window.ended:
             return
         cut = f"the record at byte {window.offset} is cut off" if window.available else None

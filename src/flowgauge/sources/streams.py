@@ -147,13 +147,13 @@ class Stream:
     """One input as a stream of uncompressed bytes.
 
     `name` is what the user called it, `compression` a key of COMPRESSIONS or "", `size` the stored
-    bytes of a regular file, else None.
+    bytes of a regular file, else None. `live`: what it has may be all there is for a while.
     """
 
     def __init__(self, name: str, raw: Any, *, owned: bool) -> None:
         self.name = name
         self.size = _regular_size(raw)
-        self._live = self.size is None and not isinstance(raw, io.BytesIO)
+        self.live = self.size is None and not isinstance(raw, io.BytesIO)
         self._broken: StreamError | None = None
         self._raw = raw if owned else None
         self._stored = _Stored(raw)
@@ -176,7 +176,7 @@ class Stream:
         holds nothing back. Raises StreamError after the last byte before a break.
         """
         count = self._piece(view)
-        while not self._live and 0 < count < len(view):
+        while not self.live and 0 < count < len(view):
             more = self._piece(view[count:])
             if not more:
                 break

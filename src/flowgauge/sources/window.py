@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from flowgauge.kernels.records import CURSOR
 from flowgauge.sources.streams import Stream, StreamError
 
-BUFFER_BYTES = 1 << 20
+BUFFER_BYTES = 1 << 21
+PIECE_BYTES = 1 << 18  # read at once: what was copied is still in the second-level cache when it is walked
 
 
 class Interface(NamedTuple):
@@ -78,24 +79,34 @@ class Window:
     def need(self, count: int) -> bool:
         """Read on until `count` bytes are there; False where the input ends before."""
         while self.available < count and not self.ended:
-            self.fill(self.at)
+            if self.full:
+                self.compact(self.at)
+            self.fill()
         return self.available >= count
 
-    def fill(self, keep: int) -> int:
-        """Read more input behind the bytes from `keep` on, which move to the front.
+    @property
+    def full(self) -> bool:
+        """Whether there is no place behind the bytes that are read."""
+        return int(self._place["end"][0]) == self.data.size
 
-        Returns by how many bytes they moved. The buffer grows only where they fill it.
-        """
-        end = int(self._place["end"][0])
-        kept = self.data[keep:end]
-        if kept.size == self.data.size:
-            self.data = np.empty(2 * self.data.size, np.uint8)
-        self.data[: kept.size] = kept
-        count = self._more(memoryview(self.data[kept.size :].data))
-        self._place["at"][0] -= np.uint64(keep)
-        self._place["origin"][0] += keep
-        self._place["end"][0] = kept.size + count
+    def compact(self, keep: int) -> int:
+        """Move the bytes from `keep` on to the front; returns by how many bytes they moved."""
+        if keep:
+            end = int(self._place["end"][0])
+            self.data[: end - keep] = self.data[keep:end]
+            self._place["at"][0] -= np.uint64(keep)
+            self._place["origin"][0] += keep
+            self._place["end"][0] = end - keep
         return keep
+
+    def fill(self) -> None:
+        """Read one more piece behind the bytes that are there; the buffer grows only where they fill it."""
+        end = int(self._place["end"][0])
+        if end == self.data.size:
+            larger = np.empty(2 * end, np.uint8)
+            larger[:end] = self.data
+            self.data = larger
+        self._place["end"][0] = end + self._more(memoryview(self.data[end : end + PIECE_BYTES].data))
 
     def _more(self, view: memoryview) -> int:
         count = 0
