@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from corpus_folder import CORPUS, needs_corpus
 from flowgauge.arrays import community_id_array, ip_array, mac_array
 from flowgauge.kernels.packet import NO_MAC
+from flowgauge.memory import Memory
 
 V4 = st.integers(0, 2**32 - 1).map(ipaddress.IPv4Address)
 GROUPS = st.lists(st.one_of(st.just(0), st.integers(0, 0xFFFF)), min_size=8, max_size=8)
@@ -35,7 +36,7 @@ def halves(addresses: list[Address]) -> tuple[np.ndarray, np.ndarray]:
 def texts(addresses: list[Address]) -> list[str]:
     """What ip_array makes of these addresses."""
     version = np.array([address.version for address in addresses], np.uint8)
-    array = ip_array(version, *halves(addresses))
+    array = ip_array(version, *halves(addresses), Memory())
     array.validate(full=True)
     return array.to_pylist()
 
@@ -91,14 +92,14 @@ def test_read_only_and_strided_columns_are_taken() -> None:
     table["version"], table["lo"] = 4, [1, 2, 3]
     hi = np.zeros(3, np.uint64)
     hi.setflags(write=False)
-    assert ip_array(table["version"], hi, table["lo"]).to_pylist() == ["0.0.0.1", "0.0.0.2", "0.0.0.3"]
+    assert ip_array(table["version"], hi, table["lo"], Memory()).to_pylist() == ["0.0.0.1", "0.0.0.2", "0.0.0.3"]
 
 
 @settings(deadline=None)
 @given(st.lists(st.one_of(st.none(), st.integers(0, 2**48 - 1)), max_size=20))
 def test_link_layer_addresses_are_six_octets_or_null(macs: list[int | None]) -> None:
     """A MAC address is six pairs of lower-case digits; NO_MAC is null."""
-    array = mac_array(np.array([NO_MAC if mac is None else mac for mac in macs], np.uint64))
+    array = mac_array(np.array([NO_MAC if mac is None else mac for mac in macs], np.uint64), Memory())
     array.validate(full=True)
     assert array.type == pa.string()
     assert array.to_pylist() == [None if mac is None else mac.to_bytes(6, "big").hex(":") for mac in macs]
@@ -120,7 +121,7 @@ def community_ids(flows: list[Flow]) -> list[str]:
     version = np.array([address.version for address in src], np.uint8)
     protocol = np.array([flow.protocol for flow in flows], np.uint8)
     ports = [np.array([flow[place] for flow in flows], np.uint16) for place in (3, 4)]
-    array = community_id_array(version, *halves(src), *halves(dst), protocol, *ports)
+    array = community_id_array(version, *halves(src), *halves(dst), protocol, *ports, Memory())
     array.validate(full=True)
     return array.to_pylist()
 

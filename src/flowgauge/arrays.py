@@ -1,8 +1,8 @@
-"""Arrow string arrays of addresses, link-layer addresses and Community IDs, made by kernels."""
+"""Arrow arrays: of finished columns, and the texts of addresses, link-layer addresses and Community IDs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -12,22 +12,25 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from flowgauge.kernels.addresses import MAC_BYTES, MAX_ADDRESS, put_addresses, put_macs
 from flowgauge.kernels.community import ID_BYTES, STATE_WORDS, WORDS, Endpoints, put_ids
 from flowgauge.kernels.packet import NO_MAC
+from flowgauge.memory import Memory
 
 
-def ip_array(version: ArrayLike, hi: ArrayLike, lo: ArrayLike) -> pa.Array:
+def ip_array(version: ArrayLike, hi: ArrayLike, lo: ArrayLike, memory: Memory) -> pa.Array:
     """Text of IP addresses: dotted for version 4, RFC 5952 for version 6.
 
     `hi` and `lo` are the halves of the address as host integers; an IPv4 address is in `lo`.
     """
     columns = (_column(version, np.uint8), _column(hi, np.uint64), _column(lo, np.uint64))
-    return _strings(len(columns[0]), MAX_ADDRESS, lambda offsets, data: put_addresses(*columns, offsets, data))
+    return _strings(
+        (len(columns[0]), MAX_ADDRESS), memory, lambda offsets, data: put_addresses(*columns, offsets, data)
+    )
 
 
-def mac_array(mac: ArrayLike) -> pa.Array:
+def mac_array(mac: ArrayLike, memory: Memory) -> pa.Array:
     """Text aa:bb:cc:dd:ee:ff of 48-bit host integers; null where there is none (NO_MAC)."""
     column = _column(mac, np.uint64)
     valid = column != NO_MAC
-    return _strings(len(column), MAC_BYTES, lambda offsets, data: put_macs(column, offsets, data), valid)
+    return _strings((len(column), MAC_BYTES), memory, lambda offsets, data: put_macs(column, offsets, data), valid)
 
 
 def community_id_array(
@@ -39,6 +42,7 @@ def community_id_array(
     protocol: ArrayLike,
     src_port: ArrayLike,
     dst_port: ArrayLike,
+    memory: Memory,
 ) -> pa.Array:
     """Community ID version 1 with seed 0, of the sender and receiver of each flow's first packet.
 
@@ -49,7 +53,25 @@ def community_id_array(
     dtypes = (np.uint8, np.uint64, np.uint64, np.uint64, np.uint64, np.uint8, np.uint16, np.uint16)
     ends = Endpoints(*(_column(values, dtype) for values, dtype in zip(columns, dtypes, strict=True)))
     scratch = np.zeros(WORDS, np.uint32), np.zeros(STATE_WORDS, np.uint32)
-    return _strings(len(ends.version), ID_BYTES, lambda offsets, data: put_ids(ends, *scratch, offsets, data))
+    return _strings((len(ends.version), ID_BYTES), memory, lambda offsets, data: put_ids(ends, *scratch, offsets, data))
+
+
+def text_array(texts: Iterable[str]) -> pa.Array:
+    """An Arrow string array; `pa.array` would import pandas where that is installed."""
+    encoded = [text.encode() for text in texts]
+    offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded))]
+    return pa.Array.from_buffers(pa.string(), len(encoded), buffers)
+
+
+def validity(null: NDArray[np.bool_] | None) -> pa.Buffer | None:
+    """The validity bits of an array that is null where `null` is true."""
+    return None if null is None else pa.py_buffer(np.packbits(~null, bitorder="little"))
+
+
+def plain_array(kind: pa.DataType, values: NDArray[Any], bits: pa.Buffer | None = None) -> pa.Array:
+    """Values of the type's own width as an Arrow array, without copying; null where `bits` say so."""
+    return pa.Array.from_buffers(kind, len(values), [bits, pa.py_buffer(values)])
 
 
 def _column(values: ArrayLike, dtype: DTypeLike) -> NDArray[Any]:
@@ -58,13 +80,15 @@ def _column(values: ArrayLike, dtype: DTypeLike) -> NDArray[Any]:
 
 
 def _strings(
-    rows: int, width: int, fill: Callable[[NDArray[Any], NDArray[Any]], int], valid: NDArray[np.bool_] | None = None
+    shape: tuple[int, int],
+    memory: Memory,
+    fill: Callable[[NDArray[Any], NDArray[Any]], int],
+    valid: NDArray[np.bool_] | None = None,
 ) -> pa.Array:
-    """An Arrow string array of `rows` texts of at most `width` bytes, which `fill` writes."""
-    offsets = np.zeros(rows + 1, np.int32)
-    data = np.empty(rows * width, np.uint8)
+    """An Arrow string array of `shape`: so many texts of at most so many bytes, which `fill` writes."""
+    rows, width = shape
+    offsets, data = memory.empty(rows + 1, np.int32), memory.empty(rows * width, np.uint8)
+    offsets[0] = 0
     used = fill(offsets, data)
-    nulls = None
-    if valid is not None and not valid.all():
-        nulls = pa.py_buffer(np.packbits(valid, bitorder="little"))
-    return pa.Array.from_buffers(pa.string(), rows, [nulls, pa.py_buffer(offsets), pa.py_buffer(data[:used])])
+    nulls = None if valid is None or valid.all() else ~valid
+    return pa.Array.from_buffers(pa.string(), rows, [validity(nulls), pa.py_buffer(offsets), pa.py_buffer(data[:used])])

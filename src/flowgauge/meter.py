@@ -21,8 +21,8 @@ from flowgauge.records import RecordBuilder
 from flowgauge.stopwatch import Stopwatch
 from flowgauge.table import FlowTable
 
-_DRAIN_ROWS = 8192  # records that make a batch worth building
-_SLICE_ROWS = 16384  # records built at once, however many have ended
+BATCH_ROWS = 8192
+"""Records in each batch but the last, however many have ended at once."""
 
 
 class Meter:
@@ -45,6 +45,7 @@ class Meter:
         self.flows = 0
         self._fragments = FragmentStage(np.array([secrets.randbits(64) for _ in range(6)], np.uint64))
         self._drained_epoch = 0
+        self._left = np.zeros(0, np.int32)  # slots, in output order, of records that left and are in no batch yet
 
     @property
     def schema(self) -> pa.Schema:
@@ -71,12 +72,14 @@ class Meter:
         self.table.state.capture, self.table.state.flow_base = number, number << 40
 
     def feed(self, batch: PacketBatch, rows: int) -> list[pa.RecordBatch]:
-        """Meter the first `rows` rows; returns the records that left, in output order."""
+        """Meter the first `rows` rows; returns the records that left, in output order and whole batches."""
         self.watch.start()
         self._meter_all(self._fragments.process(batch, rows))
-        if self.table.count("ended") < _DRAIN_ROWS or self.table.count("epoch") == self._drained_epoch:
+        if len(self._left) + self.table.count("ended") < BATCH_ROWS:
             return []
-        return list(self._drain())
+        if self.table.count("epoch") == self._drained_epoch:
+            return []
+        return list(self._drain(BATCH_ROWS))
 
     def end_capture(self, reason: str = "eof") -> None:
         """End every flow: the packets that follow belong to another trace."""
@@ -88,8 +91,8 @@ class Meter:
         self.watch.lap("assign")
 
     def flush(self) -> Iterator[pa.RecordBatch]:
-        """All records that have ended and not left yet, in slices."""
-        yield from self._drain()
+        """All records that have ended and are in no batch yet."""
+        yield from self._drain(1)
 
     def _meter_all(self, parts: Iterator[tuple[PacketBatch, int]]) -> None:
         for part, rows in parts:
@@ -118,18 +121,20 @@ class Meter:
             feature.update(p, begin, stop, state)
             self.watch.lap(feature.name)
 
-    def _drain(self) -> Iterator[pa.RecordBatch]:
-        self._drained_epoch = int(self.table.state.epoch)
+    def _drain(self, fewest: int) -> Iterator[pa.RecordBatch]:
+        """Batches of BATCH_ROWS records, and one of the rest where those are at least `fewest`."""
+        self._drained_epoch = self.table.count("epoch")
         self.watch.start()
-        slots = self.table.ended()
-        for begin in range(0, len(slots), _SLICE_ROWS):
-            batch = self._build(slots[begin : begin + _SLICE_ROWS])
+        self._left = np.concatenate((self._left, self.table.ended()))
+        while len(self._left) >= fewest:
+            slots, self._left = self._left[:BATCH_ROWS], self._left[BATCH_ROWS:]
+            batch = self._build(slots)
             self.watch.lap("finalize")
             yield batch
             self.watch.start()
 
     def _build(self, slots: np.ndarray) -> pa.RecordBatch:
-        flows, states = self.table.take(slots)
+        flows, states = self.table.take(slots, self.records.memory)
         batch = self.records.build(flows, states)
         counts = np.bincount(flows["end_reason"], minlength=len(st.END_REASONS))
         self.flows += int((flows["part"] == 0).sum())

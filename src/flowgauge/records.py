@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from flowgauge.arrays import community_id_array, ip_array, mac_array
+from flowgauge.arrays import community_id_array, ip_array, mac_array, plain_array, text_array, validity
 from flowgauge.config import MeterConfig
 from flowgauge.features import Feature
 from flowgauge.features._feature import Array, Values
-from flowgauge.kernels.header import ICMP, ICMPV6
+from flowgauge.kernels.rows import CODES, WORDS, split_ends
 from flowgauge.kernels.state import CLIENT_BY, END_REASONS
+from flowgauge.memory import Memory
 from flowgauge.schema import arrow_schema, label_columns, native_columns
 
 
@@ -30,26 +30,32 @@ class _Dictionary:
         self._of_capture.append(code)
 
     def array(self, captures: Array) -> pa.DictionaryArray:
+        if not self._codes:
+            return pa.nulls(len(captures), _CATEGORY)
         codes = np.array(self._of_capture, np.int32)[captures]
-        return _category(codes, pa.array(list(self._codes), pa.string()), codes < 0)
+        return _category(codes, text_array(self._codes), codes < 0)
+
+
+_CATEGORY = pa.dictionary(pa.int32(), pa.string())
 
 
 def _category(codes: Array, values: pa.Array, null: Array | None = None) -> pa.DictionaryArray:
-    return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32), mask=null), values)
+    return pa.DictionaryArray.from_arrays(plain_array(pa.int32(), codes, validity(null)), values)
 
 
 class RecordBuilder:
     """Builds batches of native columns in schema order."""
 
     def __init__(self, config: MeterConfig, features: Sequence[Feature], labels: tuple[str, ...]) -> None:
+        self.memory = Memory()
         self._hosts = config.key == "hosts"
         self._features = features
         self._columns = native_columns(config.features, labels)
         self.schema = arrow_schema(self._columns)
         self._sources = _Dictionary()
         self._labels = {column.name: _Dictionary() for column in label_columns(labels)}
-        self._client_by = pa.array(CLIENT_BY, pa.string())
-        self._end_reasons = pa.array(END_REASONS, pa.string())
+        self._client_by = text_array(CLIENT_BY)
+        self._end_reasons = text_array(END_REASONS)
         self._rows: list[int] = []
         self._labels_of: list[Mapping[str, str]] = []
 
@@ -72,68 +78,61 @@ class RecordBuilder:
             self._rows[capture] += int(rows)
         values: dict[str, Values] = {}
         for feature, state in zip(self._features, (flows, *states), strict=True):
-            values.update(feature.finalize(state, flows))
+            values.update(feature.finalize(state, flows, self.memory))
         arrays = self._texts(flows)
-        pack = _Packer(len(flows))
+        pack = _Packer()
         fields = zip(self._columns, self.schema, strict=True)
         columns = [arrays.get(c.name) or pack(field.type, *values[c.name]) for c, field in fields]
         return pa.RecordBatch.from_arrays(columns, schema=self.schema)
 
     def _texts(self, flows: Array) -> dict[str, pa.Array]:
-        version = np.ascontiguousarray(flows["ip_version"])
-        captures = flows["capture"]
-        columns = {
-            "community_id": self._community_id(flows, version),
-            "tunnel": pa.nulls(len(flows), pa.dictionary(pa.int32(), pa.string())),
-            "client_by": _category(flows["client_by"], self._client_by),
-            "end_reason": _category(flows["end_reason"], self._end_reasons),
+        rows, memory = len(flows), self.memory
+        wide, ports = memory.columns((len(WORDS),), rows, np.uint64), memory.columns((2,), rows, np.uint16)
+        codes, octets = memory.columns((len(CODES),), rows, np.int32), memory.columns((3,), rows, np.uint8)
+        split_ends(flows, wide, ports, codes, octets)
+        words = dict(zip(WORDS, wide[:, :rows], strict=True))
+        version, protocol, unknown = octets[:, :rows]
+        captures, client_by, end_reason = codes[:, :rows]
+        found = {
+            "community_id": pa.nulls(rows, pa.string()),
+            "tunnel": pa.nulls(rows, _CATEGORY),
+            "client_by": _category(client_by, self._client_by),
+            "end_reason": _category(end_reason, self._end_reasons),
             "source": self._sources.array(captures),
         }
+        if not self._hosts:
+            source, destination = (words["src_hi"], words["src_lo"]), (words["dst_hi"], words["dst_lo"])
+            src_port, dst_port = ports[:, :rows]
+            ids = community_id_array(version, *source, *destination, protocol, src_port, dst_port, memory)
+            found["community_id"] = _without(ids, unknown)
         for side in ("client", "server"):
-            high, low = (np.ascontiguousarray(flows[f"{side}_{half}"]) for half in ("hi", "lo"))
-            columns[f"{side}_ip"] = ip_array(version, high, low)
-            columns[f"{side}_mac"] = mac_array(np.ascontiguousarray(flows[f"{side}_mac"]))
-        columns.update((name, dictionary.array(captures)) for name, dictionary in self._labels.items())
-        return columns
+            found[f"{side}_ip"] = ip_array(version, words[f"{side}_hi"], words[f"{side}_lo"], memory)
+            found[f"{side}_mac"] = mac_array(words[f"{side}_mac"], memory)
+        found.update((name, dictionary.array(captures)) for name, dictionary in self._labels.items())
+        return found
 
-    def _community_id(self, flows: Array, version: Array) -> pa.Array:
-        """Of the sender and receiver of each record's first packet; ICMP by its type and code."""
-        if self._hosts:
-            return pa.nulls(len(flows), pa.string())
-        by_client = flows["opener"] == 0
-        icmp = (flows["protocol"] == ICMP) | (flows["protocol"] == ICMPV6)
 
-        def ends(field: str) -> tuple[Array, Array]:
-            client, server = flows[f"client_{field}"], flows[f"server_{field}"]
-            return np.where(by_client, client, server), np.where(by_client, server, client)
-
-        (src_hi, dst_hi), (src_lo, dst_lo), (src_port, dst_port) = ends("hi"), ends("lo"), ends("port")
-        src_port = np.where(icmp, flows["icmp_type"], src_port).astype(np.uint16)
-        dst_port = np.where(icmp, flows["icmp_code"], dst_port).astype(np.uint16)
-        protocol = np.ascontiguousarray(flows["protocol"])
-        ids = community_id_array(version, src_hi, src_lo, dst_hi, dst_lo, protocol, src_port, dst_port)
-        unknown = icmp & (flows["has_icmp"] == 0)
-        if not unknown.any():
-            return ids
-        return pc.if_else(pa.array(unknown), pa.scalar(None, pa.string()), ids)
+def _without(ids: pa.Array, unknown: Array) -> pa.Array:
+    """Null where the packet had no header to make an id of."""
+    if not unknown.any():
+        return ids
+    return pa.Array.from_buffers(ids.type, len(ids), [validity(unknown != 0), *ids.buffers()[1:]])
 
 
 class _Packer:
     """Wraps finished columns as Arrow arrays without copying; masks are packed once each."""
 
-    def __init__(self, rows: int) -> None:
-        self._rows = rows
+    def __init__(self) -> None:
         self._bitmaps: dict[int, tuple[Any, pa.Buffer]] = {}
 
     def __call__(self, kind: pa.DataType, values: Array, null: Array | None) -> pa.Array:
-        data = np.ascontiguousarray(values, _numpy_dtype(kind))
-        return pa.Array.from_buffers(kind, self._rows, [self._validity(null), pa.py_buffer(data)])
+        return plain_array(kind, np.ascontiguousarray(values, _numpy_dtype(kind)), self._validity(null))
 
     def _validity(self, null: Array | None) -> pa.Buffer | None:
         if null is None:
             return None
         if id(null) not in self._bitmaps:  # the mask is kept, so that its id stays its own
-            self._bitmaps[id(null)] = (null, pa.py_buffer(np.packbits(~null, bitorder="little")))
+            self._bitmaps[id(null)] = (null, validity(null))
         return self._bitmaps[id(null)][1]
 
 

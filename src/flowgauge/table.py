@@ -15,6 +15,7 @@ from flowgauge.kernels import state as st
 from flowgauge.kernels.header import TCP
 from flowgauge.kernels.packet import zeroed_records
 from flowgauge.kernels.rows import take_rows
+from flowgauge.memory import Memory
 
 FIRST_CAPACITY = 1 << 17  # rows that are never touched cost no memory, and growing copies all
 _SERVICE_BITS = {"tcp": 1, "udp": 2, "sctp": 4}
@@ -165,17 +166,17 @@ class FlowTable:
         in_order: NDArray[np.int32] = slots[order]
         return in_order
 
-    def take(self, slots: NDArray[np.int32]) -> tuple[NDArray[Any], list[NDArray[Any]]]:
+    def take(self, slots: NDArray[np.int32], memory: Memory) -> tuple[NDArray[Any], list[NDArray[Any]]]:
         """The records in these slots and their feature states; the slots are free from here on."""
         s = self.state
-        flows, *states = (_take(array, slots) for array in (self.flows, *self.states))
+        flows, *states = (_take(array, slots, memory) for array in (self.flows, *self.states))
         self.arrays.free_slots[s.free_slots : s.free_slots + len(slots)] = slots
         s.free_slots += len(slots)
         return flows, states
 
 
-def _take(table: NDArray[Any], slots: NDArray[np.int32]) -> NDArray[Any]:
-    out = np.empty(len(slots), table.dtype)
+def _take(table: NDArray[Any], slots: NDArray[np.int32], memory: Memory) -> NDArray[Any]:
+    out = memory.empty(len(slots), table.dtype)
     take_rows(_words(table), table.dtype.itemsize // 8, slots, _words(out))
     return out
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
+import numpy as np
 import polars
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -136,3 +138,19 @@ def test_dictionaries_may_grow(tmp_path: Path, format: str) -> None:
         names[code] if code is not None else None for n in range(1, 61) for code in [n - 1, 0, None, n // 2] * 3
     ]
     assert plain(stored(format, path))["source"].to_pylist() == expected
+
+
+def test_chunks_do_not_change_the_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parquet's pages are cut in the same places, however the rows came."""
+    monkeypatch.setattr(ParquetWriter, "rows", 32_768)
+    texts = [f"{number:060}" for number in range(40_000)]  # a page is full before a row group is
+    table = pa.table({"packets": np.arange(40_000) % 1000, "community_id": texts})
+    written = set()
+    for step in (8192, 5000, 30_001, len(table)):
+        output = io.BytesIO()
+        with open_sink(output, format="parquet", schema=table.schema) as sink:
+            for begin in range(0, len(table), step):
+                (batch,) = table.slice(begin, step).to_batches()
+                sink.write(batch)
+        written.add(output.getvalue())
+    assert len(written) == 1

@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowgauge.features._feature import Array, Feature, Values, look_ahead
+from flowgauge.features._feature import Array, Feature, Values, look_ahead, put_views
 from flowgauge.kernels._jit import kernel
 from flowgauge.kernels.packet import NOT_FRAGMENT
 from flowgauge.kernels.state import FLOW
+from flowgauge.memory import Memory
 from flowgauge.schema import DIRECTIONS
 
+# Columns of the arrays that `finish` fills.
 COUNTS = ("packets", "frame_bytes", "ip_bytes", "payload_bytes")
+INTEGERS = ("flow_id", "first_packet", "start", "end", "clock_back", "fragments")
+HALVES = ("client_port", "server_port", "vlan", "vlan_outer")
+OCTETS = ("protocol", "ip_version", "icmp_type", "icmp_code", "has_icmp")
 
 
 @kernel
@@ -33,32 +38,47 @@ def update(p, begin, stop, flows):
         f.fragments += q.fragment != NOT_FRAGMENT
 
 
-def finalize(state: Array, flows: Array) -> dict[str, Values]:
+@kernel
+def finish(flows, counts, integers, parts, seconds, halves, octets):
+    """Columns of every row: `counts` is (view, COUNTS, row), the others (INTEGERS, row), (row), (row), (HALVES, row)
+    and (OCTETS, row)."""
+    for row in range(len(flows)):
+        f = flows[row]
+        put_views(counts, 0, row, f.packets[0], f.packets[1])
+        put_views(counts, 1, row, f.frame_bytes[0], f.frame_bytes[1])
+        put_views(counts, 2, row, f.ip_bytes[0], f.ip_bytes[1])
+        put_views(counts, 3, row, f.payload_bytes[0], f.payload_bytes[1])
+        integers[0, row], integers[1, row] = f.flow_id, f.first_packet
+        integers[2, row], integers[3, row] = f.start, f.end
+        integers[4, row], integers[5, row] = f.clock_back, f.fragments
+        parts[row], seconds[row] = f.part, np.float64(f.end - f.start) / 1e9
+        halves[0, row], halves[1, row], halves[2, row] = f.client_port, f.server_port, f.vlan
+        halves[3, row] = f.vlan_outer
+        octets[0, row], octets[1, row] = f.protocol, f.ip_version
+        octets[2, row], octets[3, row], octets[4, row] = f.icmp_type, f.icmp_code, f.has_icmp
+
+
+def finalize(state: Array, flows: Array, memory: Memory) -> dict[str, Values]:
     """The numeric columns; texts and dictionaries are made by the meter from the same records."""
-    no_icmp = flows["has_icmp"] == 0
-    columns: dict[str, Values] = {
-        "flow_id": (flows["flow_id"], None),
-        "first_packet": (flows["first_packet"], None),
-        "part": (flows["part"], None),
-        "start": (flows["start"], None),
-        "end": (flows["end"], None),
-        "duration_s": ((flows["end"] - flows["start"]) / 1e9, None),
-        "client_port": (flows["client_port"], None),
-        "server_port": (flows["server_port"], None),
-        "protocol": (flows["protocol"], None),
-        "ip_version": (flows["ip_version"], None),
-        "vlan": (flows["vlan"], flows["vlan"] == 0),
-        "vlan_outer": (flows["vlan_outer"], flows["vlan_outer"] == 0),
-        "icmp_type": (flows["icmp_type"], no_icmp),
-        "icmp_code": (flows["icmp_code"], no_icmp),
-        "clock_back": (flows["clock_back"], None),
-        "fragments": (flows["fragments"], None),
-    }
-    for name in COUNTS:
-        up, down = flows[name].astype(np.int64).T
-        for prefix, values in zip(DIRECTIONS, (up + down, up, down), strict=True):
-            columns[prefix + name] = (values, None)
-    return columns
+    rows = len(flows)
+    counts = memory.columns((3, len(COUNTS)), rows, np.int64)
+    integers, halves, octets = (
+        memory.columns((len(names),), rows, kind)
+        for names, kind in ((INTEGERS, np.int64), (HALVES, np.uint16), (OCTETS, np.uint8))
+    )
+    parts, seconds = memory.empty(rows, np.int32), memory.empty(rows, np.float64)
+    finish(flows, counts, integers, parts, seconds, halves, octets)
+    found: dict[str, Values] = {"part": (parts, None), "duration_s": (seconds, None)}
+    for names, values in ((INTEGERS, integers), (HALVES, halves), (OCTETS, octets)):
+        found |= {name: (values[place, :rows], None) for place, name in enumerate(names)}
+    for name in ("vlan", "vlan_outer"):
+        found[name] = (found[name][0], found[name][0] == 0)
+    no_icmp = found.pop("has_icmp")[0] == 0
+    for name in ("icmp_type", "icmp_code"):
+        found[name] = (found[name][0], no_icmp)
+    for view, prefix in enumerate(DIRECTIONS):
+        found |= {prefix + name: (counts[view, place, :rows], None) for place, name in enumerate(COUNTS)}
+    return found
 
 
 FEATURE = Feature("core", FLOW, update, finalize)

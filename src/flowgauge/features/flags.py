@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowgauge.features._feature import Array, Feature, Values, look_ahead
+from flowgauge.features._feature import Array, Feature, Values, look_ahead, put_views
 from flowgauge.kernels._jit import kernel
+from flowgauge.memory import Memory
 from flowgauge.schema import DIRECTIONS, TCP_FLAGS
 
 STATE = np.dtype([("packets", np.uint32, (2, 8))], align=True)
@@ -26,19 +27,19 @@ def update(p, begin, stop, state):
 
 @kernel
 def finish(state, counts):
-    """Columns of every row: `counts` is (view, flag, row); view 0 is the flow, 1 and 2 its directions."""
+    """Columns of every row: `counts` is (view, flag, row)."""
     for row in range(len(state)):
         packets = state[row].packets
         for bit in range(8):
-            up, down = np.int64(packets[0, bit]), np.int64(packets[1, bit])
-            counts[0, bit, row], counts[1, bit, row], counts[2, bit, row] = up + down, up, down
+            put_views(counts, bit, row, packets[0, bit], packets[1, bit])
 
 
-def finalize(state: Array, flows: Array) -> dict[str, Values]:
-    counts = np.empty((3, 8, len(state)), np.int64)
+def finalize(state: Array, flows: Array, memory: Memory) -> dict[str, Values]:
+    rows = len(state)
+    counts = memory.columns((3, len(TCP_FLAGS)), rows, np.int64)
     finish(state, counts)
     return {
-        f"{prefix}{flag}_packets": (counts[view, bit], None)
+        f"{prefix}{flag}_packets": (counts[view, bit, :rows], None)
         for view, prefix in enumerate(DIRECTIONS)
         for bit, flag in enumerate(TCP_FLAGS)
     }

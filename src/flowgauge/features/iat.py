@@ -10,6 +10,7 @@ import numpy as np
 from flowgauge.features._feature import Array, Feature, Values, look_ahead
 from flowgauge.kernels._jit import helper, kernel
 from flowgauge.kernels.moments import add_square, deviation, mean
+from flowgauge.memory import Memory
 from flowgauge.schema import DIRECTIONS
 
 U = np.uint64
@@ -24,7 +25,7 @@ STATE = np.dtype(
         ("square_high", np.uint64, (3,)),
         ("shortfall", np.uint64, (3,)),  # TOP minus the smallest: zero-initialised, only grows
         ("largest", np.uint64, (3,)),
-        ("count", np.uint32, (3,)),
+        ("without", np.uint8, (3,)),  # packets that have no gap
     ],
     align=True,
 )
@@ -38,7 +39,6 @@ def _count(f, view, gap):
     f.total[view] += gap
     f.shortfall[view] = max(f.shortfall[view], TOP - gap)
     f.largest[view] = max(f.largest[view], gap)
-    f.count[view] += 1
 
 
 @kernel
@@ -48,36 +48,43 @@ def update(p, begin, stop, state):
         q = p.packets[i]
         if q.slot < 0:
             continue
-        f = state[q.slot]
+        f, view = state[q.slot], 1 + np.int64(q.direction)
         if q.gap >= 0:
             _count(f, 0, U(q.gap))
+        else:
+            f.without[0] += 1
         if q.gap_direction >= 0:
-            _count(f, 1 + np.int64(q.direction), U(q.gap_direction))
+            _count(f, view, U(q.gap_direction))
+        else:
+            f.without[view] += 1
 
 
 @kernel
-def finish(state, seconds):
-    """Columns of every row: `seconds` is (view, COLUMNS, row)."""
+def finish(state, flows, counts, seconds):
+    """Gaps and columns of every row: `counts` is (view, row), `seconds` (view, COLUMNS, row)."""
     for row in range(len(state)):
-        s = state[row]
+        s, packets = state[row], flows[row].packets
         for v in range(3):
-            n = U(s.count[v])
+            n = (packets[0] + packets[1] if v == 0 else packets[v - 1]) - U(s.without[v])
+            counts[v, row] = n
             seconds[v, 0, row] = np.float64(TOP - s.shortfall[v]) / NANO
             seconds[v, 1, row] = mean(s.total[v], n) / NANO
             seconds[v, 2, row] = deviation(s.total[v], s.square_low[v], s.square_high[v], n) / NANO
             seconds[v, 3, row] = np.float64(s.largest[v]) / NANO
 
 
-def finalize(state: Array, flows: Array) -> dict[str, Values]:
-    seconds = np.empty((3, len(COLUMNS), len(state)), np.float64)
-    finish(state, seconds)
-    columns: dict[str, Values] = {}
+def finalize(state: Array, flows: Array, memory: Memory) -> dict[str, Values]:
+    rows = len(state)
+    seconds = memory.columns((3, len(COLUMNS)), rows, np.float64)
+    counts = memory.columns((3,), rows, np.uint64)
+    finish(state, flows, counts, seconds)
+    found: dict[str, Values] = {}
     for view, prefix in enumerate(DIRECTIONS):
-        count = state["count"][:, view]
+        count = counts[view, :rows]
         none, single = count == 0, count < 2
-        for row, name in enumerate(COLUMNS):
-            columns[prefix + name] = (seconds[view, row], single if name == "iat_std_s" else none)
-    return columns
+        for place, name in enumerate(COLUMNS):
+            found[prefix + name] = (seconds[view, place, :rows], single if name == "iat_std_s" else none)
+    return found
 
 
 FEATURE = Feature("iat", STATE, update, finalize)

@@ -29,7 +29,7 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import caching, cgutils, config
+from numba.core import caching, cgutils, codegen, compiler, config
 from numba.extending import intrinsic, typeof_impl
 
 from flowgauge.kernels.packet import CACHE_LINE
@@ -149,6 +149,38 @@ def _uncompiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+class _HelperLibrary(codegen.JITCodeLibrary):
+    """The code of a helper: never entered, only linked into kernels, which optimise it with their own."""
+
+    def _optimize_final_module(self) -> None:
+        """Left to the kernels."""
+
+    def _finalize_final_module(self) -> None:
+        """No machine code; nor does the engine get the module, of which it would make some."""
+        self._finalize_dynamic_globals()
+        self._finalized = True
+
+    def get_pointer_to_function(self, name: str) -> int:
+        self._ensure_finalized()
+        return 0
+
+    @property
+    def codegen(self) -> Any:
+        return self
+
+    def set_env(self, name: str, environment: Any) -> None:
+        """Code that is not in the engine has no environment there."""
+
+
+class _HelperCompiler(compiler.CompilerBase):
+    """Numba's usual pipeline, into a :class:`_HelperLibrary`."""
+
+    def define_pipelines(self) -> list[Any]:
+        state = self.state
+        state.library = _HelperLibrary(state.targetctx.codegen(), state.func_id.func_qualname)
+        return [compiler.DefaultPassBuilder.define_nopython_pipeline(state)]
+
+
 class Kernel:
     """A compiled kernel that Python calls, always with arguments of the same types.
 
@@ -189,7 +221,7 @@ def _compile(function: Callable[..., Any], entry: bool = True, **flags: Any) -> 
         return _uncompiled(function)
     # Kernels own no memory (_nrt): without reference counts, passing an array to a helper is free.
     if not entry:
-        flags |= {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+        flags |= {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "pipeline_class": _HelperCompiler}
     dispatcher = numba.njit(nogil=True, error_model="numpy", _nrt=False, **flags)(function)
     if not entry:
         return dispatcher
@@ -262,7 +294,10 @@ def big_endian_reader(width: int) -> Any:
 
 
 def _prefetcher() -> Any:
-    """A kernel (array, i) that asks for the cache lines of array[i] without waiting for them; any `i` is harmless."""
+    """A kernel (array, i) that asks for the first two cache lines of array[i] without waiting for them.
+
+    Any `i` is harmless. Records are laid out so that what most packets touch is there.
+    """
 
     @intrinsic
     def fetch(typing_context: Any, array: Any, at: Any) -> Any:
@@ -274,7 +309,7 @@ def _prefetcher() -> Any:
             )
             size = context.get_abi_sizeof(context.get_data_type(signature.args[0].dtype))
             item = builder.bitcast(builder.gep(values.data, [args[1]]), byte)
-            for offset in range(0, size, CACHE_LINE):
+            for offset in range(0, min(size, 2 * CACHE_LINE), CACHE_LINE):
                 place = builder.gep(item, [ir.Constant(ir.IntType(64), offset)])
                 builder.call(function, [place, number(1), number(3), number(1)])
             return context.get_dummy_value()

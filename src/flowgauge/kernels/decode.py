@@ -12,6 +12,20 @@ from flowgauge.kernels.transport import transport
 
 U = np.uint64
 
+WALK = np.dtype(
+    [
+        ("at", np.uint64),  # where the next layer begins, in the source's buffer
+        ("wire_end", np.uint64),  # where the packet ended on the wire
+        ("ip_end", np.uint64),  # where the IP packet ends, as its header says
+        ("ethertype", np.uint64),
+        ("row", np.int64),
+        ("wire_bytes", np.int64),  # of all packets
+        ("length_lies", np.int64),  # metered packets with an IP length beyond the wire
+    ],
+    align=True,
+)
+"""Where the decoder stands in a packet, and what it has counted so far."""
+
 
 @helper
 def _clear(q):
@@ -30,30 +44,30 @@ def _clear(q):
 
 
 @byte_kernel
-def decode_rows(data, p, begin, stop, cursor, reasons, totals):
-    """Decode rows begin..stop of `p` from the bytes in `data`.
+def decode_rows(data, p, begin, stop, walk, reasons):
+    """Decode rows begin..stop of `p` from the bytes in `data`; `walk` is one WALK.
 
-    `cursor[0]` is the row at work, so that the caller can resume behind a row that failed a bounds
-    check. Counts go to `reasons` (by reason) and `totals`: bytes on the wire of all packets, and metered
-    packets with an IP length beyond the wire.
+    Its `row` is the one at work, so that the caller can resume behind a row that failed a bounds check. Packets are
+    counted in `reasons`, by reason.
     """
+    w = walk[0]
     for i in range(begin, stop):
-        cursor[0] = i
+        w.row = i
         q = p.packets[i]
-        totals[0] += q.frame_len
+        w.wire_bytes += q.frame_len
         end = q.offset + U(q.caplen)
         _clear(q)
-        q.wire_end = q.offset + U(max(q.frame_len, q.caplen))
-        reason = link_header(data, q, q.offset, end, U(q.link))
+        w.wire_end = q.offset + U(max(q.frame_len, q.caplen))
+        reason = link_header(data, q, w, q.offset, end, U(q.link))
         if reason == METERED:
-            reason = tags(data, q, end)
+            reason = tags(data, q, w, end)
         if reason == METERED:
-            reason = network(data, q, end)
+            reason = network(data, q, w, end)
         if reason == METERED:
-            reason = transport(data, q, end)
+            reason = transport(data, q, w, end)
         q.reason = reason
         reasons[reason] += 1
         if reason == METERED:
-            totals[1] += q.length_lies
+            w.length_lies += q.length_lies
             captured = end - q.payload_offset if end > q.payload_offset else U(0)
             q.payload_caplen = min(captured, U(q.payload_len))

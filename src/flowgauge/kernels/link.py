@@ -1,6 +1,7 @@
 """Link layer: from the first captured byte to an EtherType and the offset behind it.
 
-Each function sets `ethertype` and `at` (the byte behind the EtherType's header) of the packet and returns a Reason.
+Each function takes the packet `q` and `w` (WALK, where the decoder stands in it), sets `ethertype` and `at` (the byte
+behind the header) of that, and returns a Reason.
 One link type is one row of :func:`link_header` and one function; tags that may follow any of them
 are walked by :func:`tags`.
 """
@@ -44,125 +45,125 @@ def _is_vlan(ethertype):
 
 
 @byte_helper
-def _llc(data, q, at, end):
+def _llc(data, q, w, at, end):
     """IEEE 802.2 header behind a length (RFC 1042): SNAP carries an EtherType, SAP 6 is IPv4."""
     if end < at + U(3):
         return TRUNCATED_LINK
     sap, control = be16(data, at), data[at + U(2)]
     if sap == U(0x0606) and control == 3:
-        q.ethertype, q.at = ETHERTYPE_IPV4, at + U(3)
+        w.ethertype, w.at = ETHERTYPE_IPV4, at + U(3)
         return METERED
     if sap != U(0xAAAA) or control != 3:
-        q.ethertype, q.at = ETHERTYPE_NONE, at
+        w.ethertype, w.at = ETHERTYPE_NONE, at
         return METERED
     if end < at + U(8):
         return TRUNCATED_LINK
     organisation = be32(data, at + U(2)) & U(0xFFFFFF)
-    q.ethertype = be16(data, at + U(6)) if organisation == U(0) else ETHERTYPE_NONE
-    q.at = at + U(8)
+    w.ethertype = be16(data, at + U(6)) if organisation == U(0) else ETHERTYPE_NONE
+    w.at = at + U(8)
     return METERED
 
 
 @byte_helper
-def _ethernet(data, q, at, end):
+def _ethernet(data, q, w, at, end):
     """Ethernet II and IEEE 802.3."""
     if end < at + U(14):
         return TRUNCATED_LINK
     q.dst_mac = be48(data, at)
     q.src_mac = be48(data, at + U(6))
-    q.ethertype, q.at = be16(data, at + U(12)), at + U(14)
+    w.ethertype, w.at = be16(data, at + U(12)), at + U(14)
     return METERED
 
 
 @byte_helper
-def _sll(data, q, at, end):
+def _sll(data, q, w, at, end):
     """Linux cooked capture, LINKTYPE_LINUX_SLL."""
     if end < at + U(16):
         return TRUNCATED_LINK
     if be16(data, at + U(4)) == U(6):
         q.src_mac = be48(data, at + U(6))
-    q.ethertype, q.at = be16(data, at + U(14)), at + U(16)
+    w.ethertype, w.at = be16(data, at + U(14)), at + U(16)
     return METERED
 
 
 @byte_helper
-def _sll2(data, q, at, end):
+def _sll2(data, q, w, at, end):
     """Linux cooked capture, LINKTYPE_LINUX_SLL2: the protocol comes first."""
     if end < at + U(20):
         return TRUNCATED_LINK
     if data[at + U(11)] == 6:
         q.src_mac = be48(data, at + U(12))
-    q.ethertype, q.at = be16(data, at), at + U(20)
+    w.ethertype, w.at = be16(data, at), at + U(20)
     return METERED
 
 
 @byte_helper
-def _loopback(data, q, at, end, any_order):
+def _loopback(data, q, w, at, end, any_order):
     """BSD loopback: a 4-byte address family, of either byte order (NULL) or network order (LOOP)."""
     if end < at + U(4):
         return TRUNCATED_LINK
     family = be32(data, at)
     if any_order and family > U(0xFFFF):
         family = swap32(family)
-    q.at = at + U(4)
-    q.ethertype = ETHERTYPE_NONE
+    w.at = at + U(4)
+    w.ethertype = ETHERTYPE_NONE
     if family == AF_INET:
-        q.ethertype = ETHERTYPE_IPV4
+        w.ethertype = ETHERTYPE_IPV4
     for number in AF_INET6_NUMBERS:
         if family == number:
-            q.ethertype = ETHERTYPE_IPV6
+            w.ethertype = ETHERTYPE_IPV6
     return METERED
 
 
 @byte_helper
-def _raw(data, q, at, end):
+def _raw(data, q, w, at, end):
     """Raw IP: the version nibble decides."""
     if end <= at:
         return TRUNCATED_LINK
     version = data[at] >> 4
-    q.at = at
+    w.at = at
     if version == 4:
-        q.ethertype = ETHERTYPE_IPV4
+        w.ethertype = ETHERTYPE_IPV4
     elif version == 6:
-        q.ethertype = ETHERTYPE_IPV6
+        w.ethertype = ETHERTYPE_IPV6
     else:
         return BAD_IP_VERSION
     return METERED
 
 
 @inline_byte_helper
-def link_header(data, q, at, end, link):
+def link_header(data, q, w, at, end, link):
     """Decode the link layer of one packet; `data[at:end]` are its captured bytes."""
     if link == LINK_ETHERNET:
-        return _ethernet(data, q, at, end)
+        return _ethernet(data, q, w, at, end)
     if link == LINK_SLL:
-        return _sll(data, q, at, end)
+        return _sll(data, q, w, at, end)
     if link == LINK_SLL2:
-        return _sll2(data, q, at, end)
+        return _sll2(data, q, w, at, end)
     if link == LINK_RAW or link == DLT_RAW_BSD or link == DLT_RAW_OPENBSD:
-        return _raw(data, q, at, end)
+        return _raw(data, q, w, at, end)
     if link == LINK_NULL or link == LINK_LOOP:
-        return _loopback(data, q, at, end, link == LINK_NULL)
+        return _loopback(data, q, w, at, end, link == LINK_NULL)
     if link == LINK_IPV4 or link == LINK_IPV6:
-        q.ethertype = ETHERTYPE_IPV4 if link == LINK_IPV4 else ETHERTYPE_IPV6
-        q.at = at
+        w.ethertype = ETHERTYPE_IPV4 if link == LINK_IPV4 else ETHERTYPE_IPV6
+        w.at = at
         return METERED
     return UNKNOWN_LINK
 
 
 @inline_byte_helper
-def tags(data, q, end):
+def tags(data, q, w, end):
     """Walk VLAN tags (IEEE 802.1Q, 802.1ad), and LLC where the EtherType is a length."""
     first = True
-    while _is_vlan(U(q.ethertype)):
-        if end < q.at + U(4):
+    while _is_vlan(w.ethertype):
+        if end < w.at + U(4):
             return TRUNCATED_LINK
-        q.vlan = be16(data, q.at) & U(0xFFF)
+        q.vlan = be16(data, w.at) & U(0xFFF)
         if first:
             q.vlan_outer = q.vlan
             first = False
-        q.ethertype = be16(data, q.at + U(2))
-        q.at += U(4)
-    if q.ethertype <= U(1500):
-        return _llc(data, q, q.at, end)
+        w.ethertype = be16(data, w.at + U(2))
+        w.at += U(4)
+    if w.ethertype <= U(1500):
+        return _llc(data, q, w, w.at, end)
     return METERED

@@ -25,16 +25,16 @@ HOP_BY_HOP, ROUTING, FRAGMENT, AUTHENTICATION, NO_NEXT, DESTINATION = 0, 43, 44,
 
 
 @byte_helper
-def _set_length(q, at, length, header):
+def _set_length(q, w, at, length, header):
     """IP length as its header says, within what was on the wire; 0 stands for all of that."""
-    wire = q.wire_end - at
+    wire = w.wire_end - at
     if length == U(0):
         length = wire
     elif length > wire:
         length = wire
         q.length_lies = 1
     q.ip_len = max(length, header)
-    q.ip_end = at + max(length, header)
+    w.ip_end = at + max(length, header)
 
 
 @byte_helper
@@ -46,8 +46,8 @@ def _set_fragment(q, offset, more, identification):
 
 
 @inline_byte_helper
-def _ipv4(data, q, end):
-    at = q.at
+def _ipv4(data, q, w, end):
+    at = w.at
     if end < at + U(20):
         return TRUNCATED_IP
     version, header = data[at] >> 4, U(data[at] & 15) * U(4)
@@ -61,13 +61,13 @@ def _ipv4(data, q, end):
     if length != U(0) and length < header:
         return BAD_IP_LENGTH
     q.ip_version = 4
-    _set_length(q, at, length, header)
+    _set_length(q, w, at, length, header)
     flags = be16(data, at + U(6))
     _set_fragment(q, flags & U(0x1FFF), flags & U(0x2000), be16(data, at + U(4)))
     q.protocol = data[at + U(9)]
     q.src_lo = be32(data, at + U(12))
     q.dst_lo = be32(data, at + U(16))
-    q.at = at + header
+    w.at = at + header
     return METERED
 
 
@@ -78,10 +78,10 @@ def _extension_length(data, at, next_header):
 
 
 @byte_helper
-def _extensions(data, q, end):
+def _extensions(data, q, w, end):
     """Walk IPv6 extension headers up to the transport or a fragment that is no first one."""
-    at, next_header = q.at, q.protocol
-    end = min(end, q.ip_end)
+    at, next_header = w.at, q.protocol
+    end = min(end, w.ip_end)
     while True:
         if next_header == FRAGMENT:
             if end < at + U(8):
@@ -101,13 +101,13 @@ def _extensions(data, q, end):
         at += length
         if q.fragment == TAIL_FRAGMENT:
             break
-    q.at, q.protocol = at, next_header
+    w.at, q.protocol = at, next_header
     return METERED
 
 
 @byte_helper
-def _ipv6(data, q, end):
-    at = q.at
+def _ipv6(data, q, w, end):
+    at = w.at
     if end < at + U(40):
         return TRUNCATED_IP
     if data[at] >> 4 != 6:
@@ -117,20 +117,20 @@ def _ipv6(data, q, end):
     length = be16(data, at + U(4))
     if length != U(0) or q.protocol == NO_NEXT:
         length += U(40)
-    _set_length(q, at, length, U(40))
+    _set_length(q, w, at, length, U(40))
     q.src_hi = be64(data, at + U(8))
     q.src_lo = be64(data, at + U(16))
     q.dst_hi = be64(data, at + U(24))
     q.dst_lo = be64(data, at + U(32))
-    q.at = at + U(40)
-    return _extensions(data, q, end)
+    w.at = at + U(40)
+    return _extensions(data, q, w, end)
 
 
 @inline_byte_helper
-def network(data, q, end):
+def network(data, q, w, end):
     """Decode the network layer of one packet whose link layer is decoded."""
-    if q.ethertype == ETHERTYPE_IPV4:
-        return _ipv4(data, q, end)
-    if q.ethertype == ETHERTYPE_IPV6:
-        return _ipv6(data, q, end)
+    if w.ethertype == ETHERTYPE_IPV4:
+        return _ipv4(data, q, w, end)
+    if w.ethertype == ETHERTYPE_IPV6:
+        return _ipv6(data, q, w, end)
     return NOT_IP

@@ -83,11 +83,6 @@ PACKET = np.dtype(
         ("fragment_id", np.uint32),
         ("link", np.uint16),  # LINKTYPE_ value
         ("vlan_outer", np.uint16),  # first tag's VID
-        # where the decoder stands
-        ("at", np.uint64),  # where the next layer begins
-        ("wire_end", np.uint64),  # where the packet ended on the wire
-        ("ip_end", np.uint64),  # where the IP packet ends, as its header says
-        ("ethertype", np.uint16),
     ],
     align=True,
 )
@@ -97,6 +92,21 @@ class PacketBatch(NamedTuple):
     """A batch, as kernels take it: a tuple of record arrays is recognised in half the time of a bare one."""
 
     packets: Any  # record array of PACKET
+
+
+def in_lines(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The same record in whole lines of the cache, so that what is near in it is never on one line more."""
+    names = list(dtype.names or ())
+    fields = [(dtype.fields or {})[name] for name in names]
+    size = -(-dtype.itemsize // CACHE_LINE) * CACHE_LINE
+    layout: Any = {
+        "names": names,
+        "formats": [field[0] for field in fields],
+        "offsets": [field[1] for field in fields],
+        "itemsize": size,
+        "aligned": True,
+    }
+    return np.dtype(layout)
 
 
 def zeroed_records(rows: int, dtype: np.dtype[Any]) -> Any:

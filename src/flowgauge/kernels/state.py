@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flowgauge.kernels.packet import I32, U8, U64
+from flowgauge.kernels.packet import I32, U8, U64, in_lines
 
 SECOND = np.int64(1_000_000_000)
 CLOSE_WAIT = np.int64(5) * SECOND  # a closed record leaves after this
@@ -23,79 +23,83 @@ NEVER = np.int64(-1)  # a timeout that is off
 TICK_SHIFT = np.int64(34)
 BUCKETS = 256
 
-KEY = np.dtype(
-    [
-        # what a packet is compared with
-        ("a_hi", np.uint64),
-        ("a_lo", np.uint64),
-        ("b_hi", np.uint64),
-        ("b_lo", np.uint64),
-        ("ports", np.uint64),  # ports, VLAN, protocol and version packed into one word
-        ("hash", np.uint32),
-        ("slot", np.int32),  # of the open record, -1 without one
-        ("bucket", np.int32),  # of the timing wheel, -1 in none
-        ("later", np.int32),  # next key in the bucket
-        ("sooner", np.int32),  # the one before, -1 at the head
-        ("marks", np.uint32),
-        # what every packet changes
-        ("last", np.int64, (2,)),  # latest time per direction
-        ("used", np.int64),  # ordinal of the latest packet
-        ("used_clock", np.int64),
-        ("part_start", np.int64),
-        ("next", np.uint32, (2,)),  # TCP, per direction: highest number sent, plus one
-        ("acked", np.uint32, (2,)),  # highest acknowledgement sent
-        ("window", np.uint32, (2,)),  # latest window sent, shifted
-        # the rest
-        ("isn", np.uint32, (2,)),  # initial sequence number
-        ("first", np.uint32, (2,)),  # of the first segment seen
-        ("flow_id", np.int64),
-        ("first_packet", np.int64),
-        ("close_clock", np.int64),
-        ("part", np.int32),
-        ("wscale", np.uint8, (2,)),
-        ("client_by", np.uint8),
-    ],
-    align=True,
+KEY = in_lines(
+    np.dtype(
+        [
+            # what a packet is compared with
+            ("a_hi", np.uint64),
+            ("a_lo", np.uint64),
+            ("b_hi", np.uint64),
+            ("b_lo", np.uint64),
+            ("ports", np.uint64),  # ports, VLAN, protocol and version packed into one word
+            ("hash", np.uint32),
+            ("slot", np.int32),  # of the open record, -1 without one
+            ("bucket", np.int32),  # of the timing wheel, -1 in none
+            ("later", np.int32),  # next key in the bucket
+            ("sooner", np.int32),  # the one before, -1 at the head
+            ("marks", np.uint32),
+            # what every packet changes
+            ("last", np.int64, (2,)),  # latest time per direction
+            ("used", np.int64),  # ordinal of the latest packet
+            ("used_clock", np.int64),
+            ("part_start", np.int64),
+            ("next", np.uint32, (2,)),  # TCP, per direction: highest number sent, plus one
+            ("acked", np.uint32, (2,)),  # highest acknowledgement sent
+            ("window", np.uint32, (2,)),  # latest window sent, shifted
+            # the rest
+            ("isn", np.uint32, (2,)),  # initial sequence number
+            ("first", np.uint32, (2,)),  # of the first segment seen
+            ("flow_id", np.int64),
+            ("first_packet", np.int64),
+            ("close_clock", np.int64),
+            ("part", np.int32),
+            ("wscale", np.uint8, (2,)),
+            ("client_by", np.uint8),
+        ],
+        align=True,
+    )
 )
-"""Laid out so that most packets touch no more than its first 128 bytes."""
+"""Laid out so that most packets touch no more than its first two lines of the cache."""
 
-FLOW = np.dtype(
-    [
-        # what every packet changes
-        ("packets", np.uint64, (2,)),
-        ("frame_bytes", np.uint64, (2,)),
-        ("ip_bytes", np.uint64, (2,)),
-        ("payload_bytes", np.uint64, (2,)),
-        ("start", np.int64),
-        ("end", np.int64),
-        ("fragments", np.uint32),
-        ("clock_back", np.uint32),
-        # the rest
-        ("client_hi", np.uint64),
-        ("client_lo", np.uint64),
-        ("server_hi", np.uint64),
-        ("server_lo", np.uint64),
-        ("flow_id", np.int64),
-        ("first_packet", np.int64),
-        ("leave", np.int64),  # boundary interval at whose start the record leaves
-        ("client_mac", np.uint64),
-        ("server_mac", np.uint64),
-        ("part", np.int32),
-        ("capture", np.int32),
-        ("client_port", np.uint16),
-        ("server_port", np.uint16),
-        ("vlan", np.uint16),
-        ("vlan_outer", np.uint16),
-        ("protocol", np.uint8),
-        ("ip_version", np.uint8),
-        ("client_by", np.uint8),
-        ("end_reason", np.uint8),
-        ("icmp_type", np.uint8),
-        ("icmp_code", np.uint8),
-        ("opener", np.uint8),  # direction of the record's first packet
-        ("has_icmp", np.uint8),  # that packet has an ICMP header
-    ],
-    align=True,
+FLOW = in_lines(
+    np.dtype(
+        [
+            # what every packet changes
+            ("packets", np.uint64, (2,)),
+            ("frame_bytes", np.uint64, (2,)),
+            ("ip_bytes", np.uint64, (2,)),
+            ("payload_bytes", np.uint64, (2,)),
+            ("start", np.int64),
+            ("end", np.int64),
+            ("fragments", np.uint32),
+            ("clock_back", np.uint32),
+            # the rest
+            ("client_hi", np.uint64),
+            ("client_lo", np.uint64),
+            ("server_hi", np.uint64),
+            ("server_lo", np.uint64),
+            ("flow_id", np.int64),
+            ("first_packet", np.int64),
+            ("leave", np.int64),  # boundary interval at whose start the record leaves
+            ("client_mac", np.uint64),
+            ("server_mac", np.uint64),
+            ("part", np.int32),
+            ("capture", np.int32),
+            ("client_port", np.uint16),
+            ("server_port", np.uint16),
+            ("vlan", np.uint16),
+            ("vlan_outer", np.uint16),
+            ("protocol", np.uint8),
+            ("ip_version", np.uint8),
+            ("client_by", np.uint8),
+            ("end_reason", np.uint8),
+            ("icmp_type", np.uint8),
+            ("icmp_code", np.uint8),
+            ("opener", np.uint8),  # direction of the record's first packet
+            ("has_icmp", np.uint8),  # that packet has an ICMP header
+        ],
+        align=True,
+    )
 )
 
 # Bits of KEY.marks. Those named _UP have a twin for the other direction, one bit higher.

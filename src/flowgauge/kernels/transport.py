@@ -43,9 +43,9 @@ def _window_scale(data, at, end):
 
 
 @inline_byte_helper
-def _tcp(data, q, end):
+def _tcp(data, q, w, end):
     """RFC 9293 §3.1; returns the length of the header."""
-    at = q.at
+    at = w.at
     if end < at + TCP_HEADER:
         return TCP_HEADER
     q.tcp_seq = be32(data, at + U(4))
@@ -59,23 +59,23 @@ def _tcp(data, q, end):
 
 
 @byte_helper
-def _udp_trailer(data, q, end):
+def _udp_trailer(data, q, w, end):
     """Bytes of the IP packet behind the UDP datagram, as a plausible UDP length says (RFC 768)."""
-    if end < q.at + UDP_HEADER:
+    if end < w.at + UDP_HEADER:
         return U(0)
-    length, available = be16(data, q.at + U(4)), q.ip_end - q.at
+    length, available = be16(data, w.at + U(4)), w.ip_end - w.at
     if length < UDP_HEADER or length > available:
         return U(0)
     return available - length
 
 
 @byte_helper
-def _icmp(data, q, end, table):
+def _icmp(data, q, w, end, table):
     """Type and code, and the pseudo-ports of the Community ID specification."""
-    if end < q.at + U(2):
+    if end < w.at + U(2):
         return TRUNCATED_TRANSPORT
-    q.icmp_type = data[q.at]
-    q.icmp_code = data[q.at + U(1)]
+    q.icmp_type = data[w.at]
+    q.icmp_code = data[w.at + U(1)]
     counterpart = ICMP_COUNTERPART[table, q.icmp_type]
     q.src_port = q.icmp_type
     q.dst_port = q.icmp_code if counterpart == NO_COUNTERPART else counterpart
@@ -83,35 +83,35 @@ def _icmp(data, q, end, table):
 
 
 @byte_helper
-def _set_payload(q, header, trailer):
+def _set_payload(q, w, header, trailer):
     """Payload between a transport header and a trailer of these lengths."""
-    available = q.ip_end - q.at if q.ip_end > q.at else U(0)
+    available = w.ip_end - w.at if w.ip_end > w.at else U(0)
     q.payload_len = available - header - trailer if available > header + trailer else U(0)
-    q.payload_offset = q.at + header
+    q.payload_offset = w.at + header
 
 
 @inline_byte_helper
-def transport(data, q, end):
-    """Decode the transport header at `q.at`; captured bytes end at `end`."""
-    end = min(end, q.ip_end)
+def transport(data, q, w, end):
+    """Decode the transport header at `w.at`; captured bytes end at `end`."""
+    end = min(end, w.ip_end)
     header, trailer = U(0), U(0)
     if q.fragment == TAIL_FRAGMENT:
-        _set_payload(q, header, trailer)
+        _set_payload(q, w, header, trailer)
         return METERED
     if q.protocol == TCP or q.protocol == UDP or q.protocol == SCTP:
-        if end < q.at + U(4):
+        if end < w.at + U(4):
             return TRUNCATED_TRANSPORT
-        q.src_port = be16(data, q.at)
-        q.dst_port = be16(data, q.at + U(2))
+        q.src_port = be16(data, w.at)
+        q.dst_port = be16(data, w.at + U(2))
         if q.protocol == TCP:
-            header = _tcp(data, q, end)
+            header = _tcp(data, q, w, end)
         elif q.protocol == UDP:
-            header, trailer = UDP_HEADER, _udp_trailer(data, q, end)
+            header, trailer = UDP_HEADER, _udp_trailer(data, q, w, end)
         else:
             header = SCTP_HEADER
     elif q.protocol == ICMP or q.protocol == ICMPV6:
-        reason = _icmp(data, q, end, 0 if q.protocol == ICMP else 1)
+        reason = _icmp(data, q, w, end, 0 if q.protocol == ICMP else 1)
         if reason != METERED:
             return reason
-    _set_payload(q, header, trailer)
+    _set_payload(q, w, header, trailer)
     return METERED

@@ -14,7 +14,7 @@ from flowgauge.sinks.output import Output
 class ArrowWriter:
     """Writes each table as one record batch."""
 
-    rows = 65_536
+    rows = 32_768
 
     def __init__(self, output: Output, schema: pa.Schema) -> None:
         self._schema = pa.schema([_plain(field) for field in schema], schema.metadata)

@@ -47,7 +47,7 @@ JSON = Notation(
 class TextWriter:
     """Writes rows as lines behind a header, and may compress them (`compression`: gzip or zstd)."""
 
-    rows = 16_384
+    rows = 8192
 
     def __init__(
         self, output: Output, schema: pa.Schema, notation: Notation, *, header: str = "", compression: str | None = None
@@ -61,7 +61,7 @@ class TextWriter:
 
     def write(self, table: pa.Table) -> None:
         """Write the rows of a table."""
-        for batch in table.combine_chunks().to_batches():
+        for batch in table.to_batches():
             for piece in self._formatter.format(batch):
                 self._stream.write(piece)
 

@@ -90,10 +90,7 @@ class Capture:
 
         Raises ValueError for a batch of fewer than MIN_ROWS rows.
         """
-        rows = 0
-        for rows in self.steps(batch):
-            pass
-        return rows
+        return max(self.steps(batch), default=0)
 
     def steps(self, batch: PacketBatch) -> Iterator[int]:
         """The same step by step: yields how many rows are filled so far after each piece of input.
