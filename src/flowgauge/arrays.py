@@ -66,7 +66,9 @@ def text_array(texts: Iterable[str]) -> pa.Array:
 
 def validity(null: NDArray[np.bool_] | None) -> pa.Buffer | None:
     """The validity bits of an array that is null where `null` is true."""
-    return None if null is None else pa.py_buffer(np.packbits(~null, bitorder="little"))
+    if null is None or not null.any():
+        return None
+    return pa.py_buffer(np.packbits(~null, bitorder="little"))
 
 
 def plain_array(kind: pa.DataType, values: NDArray[Any], bits: pa.Buffer | None = None) -> pa.Array:
@@ -90,5 +92,5 @@ def _strings(
     offsets, data = memory.empty(rows + 1, np.int32), memory.empty(rows * width, np.uint8)
     offsets[0] = 0
     used = fill(offsets, data)
-    nulls = None if valid is None or valid.all() else ~valid
+    nulls = None if valid is None else ~valid
     return pa.Array.from_buffers(pa.string(), rows, [validity(nulls), pa.py_buffer(offsets), pa.py_buffer(data[:used])])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from importlib import resources
 from typing import Any
 
@@ -162,9 +163,7 @@ class FlowTable:
         self.arrays.ended[: len(kept)] = kept
         s.ended = len(kept)
         f = self.flows
-        order = np.lexsort((f.part[slots], f.flow_id[slots], f.end[slots], leave[left]))
-        in_order: NDArray[np.int32] = slots[order]
-        return in_order
+        return _ranked(slots, leave[left], f.end[slots], lambda: (f.part[slots], f.flow_id[slots]))
 
     def take(self, slots: NDArray[np.int32], memory: Memory) -> tuple[NDArray[Any], list[NDArray[Any]]]:
         """The records in these slots and their feature states; the slots are free from here on."""
@@ -173,6 +172,18 @@ class FlowTable:
         self.arrays.free_slots[s.free_slots : s.free_slots + len(slots)] = slots
         s.free_slots += len(slots)
         return flows, states
+
+
+def _ranked(slots: NDArray[np.int32], leave: Any, end: Any, ties: Callable[[], tuple[Any, Any]]) -> NDArray[np.int32]:
+    """The slots by when their records leave, then by the record's end, then by what breaks ties (least first)."""
+    order = np.argsort(end)
+    if len(slots) and leave.min() != leave.max():
+        order = order[np.argsort(leave[order], kind="stable")]
+    leave_in_order, end_in_order = leave[order], end[order]
+    if ((end_in_order[1:] == end_in_order[:-1]) & (leave_in_order[1:] == leave_in_order[:-1])).any():
+        order = np.lexsort((*ties(), end, leave))  # twice the time
+    in_order: NDArray[np.int32] = slots[order]
+    return in_order
 
 
 def _take(table: NDArray[Any], slots: NDArray[np.int32], memory: Memory) -> NDArray[Any]:

@@ -6,7 +6,29 @@ import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from flowgauge.kernels.digits import MAX_INTEGER, U, count_digits, put_padded, put_signed, put_unsigned
+from flowgauge.kernels import digits
+from flowgauge.kernels._jit import kernel
+from flowgauge.kernels.digits import MAX_INTEGER, U
+
+
+@kernel
+def put_signed(out, at, value):
+    return digits.put_signed(out, at, value)
+
+
+@kernel
+def put_unsigned(out, at, value):
+    return digits.put_unsigned(out, at, value)
+
+
+@kernel
+def put_padded(out, at, value, count):
+    return digits.put_padded(out, at, value, count)
+
+
+@kernel
+def count_digits(value):
+    return digits.count_digits(value)
 
 
 def written(put, value, *more) -> str:
@@ -37,6 +59,6 @@ def test_unsigned_integers_are_written_as_python_does(value: int) -> None:
 
 @settings(deadline=None)
 @given(st.integers(0, 10**9 - 1), st.integers(1, 9))
-def test_padded_digits_are_the_last_ones(value: int, digits: int) -> None:
+def test_padded_digits_are_the_last_ones(value: int, count: int) -> None:
     """A fixed number of digits is padded with zeros and loses the leading ones."""
-    assert written(put_padded, U(value), U(digits)) == str(value).zfill(digits)[-digits:]
+    assert written(put_padded, U(value), U(count)) == str(value).zfill(count)[-count:]

@@ -11,10 +11,17 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from flowgauge.kernels import floats
+from flowgauge.kernels._jit import kernel
 from flowgauge.kernels.digits import U
-from flowgauge.kernels.floats import MAX_FLOAT, put_float
+from flowgauge.kernels.floats import MAX_FLOAT
 
 MEANS = st.builds(lambda total, count: total / count, st.integers(0, 10**13), st.integers(1, 10**5))
+
+
+@kernel
+def put_float(out, at, value, bits):
+    return floats.put_float(out, at, value, bits)
 
 
 def text_of(value: float) -> str:

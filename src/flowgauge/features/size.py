@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from flowgauge.features._feature import Array, Feature, Values, look_ahead, put_views
-from flowgauge.kernels._jit import helper, kernel
+from flowgauge.kernels._jit import inline_helper, kernel
 from flowgauge.kernels.moments import add_square, add_words, deviation, mean
 from flowgauge.memory import Memory
 from flowgauge.schema import DIRECTIONS
@@ -52,7 +52,7 @@ def update(p, begin, stop, state):
         f.payload_packets[d] += payload != 0
 
 
-@helper
+@inline_helper
 def _series(count, total, low, high, shortfall, largest, integers, floats, row, series):
     """One series of both directions and of each: min and max, mean and deviation."""
     sum_low, sum_high = add_words(low[0], U(high[0]), low[1], U(high[1]))

@@ -354,6 +354,69 @@ def _high_product(a: Any, b: Any) -> np.uint64:
 multiply_high = _high_multiplier() if JIT else _high_product
 
 
+def _place(context: Any, builder: Any, kind: Any, array: Any, at: Any, width: int) -> Any:
+    """Pointer to `width` bytes of a byte array as one integer; in the checked lane they must be there."""
+    values = cgutils.create_struct_proxy(kind)(context, builder, array)
+    if BOUNDSCHECK:
+        end = builder.add(at, ir.Constant(ir.IntType(64), width))
+        with cgutils.if_unlikely(builder, builder.icmp_unsigned(">", end, values.nitems)):
+            context.call_conv.return_user_exc(builder, IndexError, ("offset out of bounds",))
+    return builder.bitcast(builder.gep(values.data, [at]), ir.IntType(8 * width).as_pointer())
+
+
+def _word_copier() -> Any:
+    """A kernel (out, at, data, begin) that copies eight bytes at once: for short texts, whose loop costs more."""
+
+    @intrinsic
+    def copy(typing_context: Any, out: Any, at: Any, data: Any, begin: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            source = _place(context, builder, signature.args[2], args[2], args[3], 8)
+            target = _place(context, builder, signature.args[0], args[0], args[1], 8)
+            builder.store(builder.load(source, align=1), target, align=1)
+            return context.get_dummy_value()
+
+        return types.void(out, types.uint64, data, types.uint64), generate
+
+    def copy_word(out, at, data, begin):  # type: ignore[no-untyped-def]
+        copy(out, at, data, begin)
+
+    return inline_helper(copy_word)
+
+
+def _copy_word(out: Any, at: Any, data: Any, begin: Any) -> None:
+    if begin + 8 > len(data) or at + 8 > len(out):
+        raise IndexError("offset out of bounds")
+    out[int(at) : int(at) + 8] = data[int(begin) : int(begin) + 8]
+
+
+copy_word = _word_copier() if JIT else _copy_word
+
+
+def _quad_putter() -> Any:
+    """A kernel (out, at, value) that writes the four bytes of a uint32, the lowest first."""
+
+    @intrinsic
+    def store(typing_context: Any, out: Any, at: Any, value: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            value = builder.bswap(args[2]) if sys.byteorder == "big" else args[2]
+            builder.store(value, _place(context, builder, signature.args[0], args[0], args[1], 4), align=1)
+            return context.get_dummy_value()
+
+        return types.void(out, types.uint64, types.uint32), generate
+
+    def put_quad(out, at, value):  # type: ignore[no-untyped-def]
+        store(out, at, value)
+
+    return inline_helper(put_quad)
+
+
+def _put_quad(out: Any, at: Any, value: Any) -> None:
+    out[int(at) : int(at) + 4] = np.frombuffer(int(value).to_bytes(4, "little"), np.uint8)
+
+
+put_quad = _quad_putter() if JIT else _put_quad
+
+
 def byte_kernel(function: Callable[..., Any]) -> Any:
     """Compile a kernel that reads packet bytes: every index is checked, also as shipped."""
     return _compile(function, boundscheck=True)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flowgauge.kernels._jit import helper, kernel
+from flowgauge.kernels._jit import helper, inline_helper, kernel
 from flowgauge.kernels.header import ICMP, ICMP_COUNTERPART, ICMPV6, NO_COUNTERPART, SCTP, TCP, UDP
 from flowgauge.kernels.packet import U8, U16, U64
 
@@ -42,7 +42,7 @@ def _put_halves(words, at, lane, value, halves):
     return at
 
 
-@helper
+@inline_helper
 def _put_address(words, at, lane, version, hi, lo):
     if version == np.uint8(4):
         return _put_halves(words, at, lane, lo, U(2))
@@ -107,7 +107,7 @@ def _put_base64(out, at, bits, characters):
     return at + characters
 
 
-@helper
+@inline_helper
 def _put_id(out, at, digest, lane):
     """1: and the base64 of five 32-bit words: 48 + 48 + 48 + 16 bits."""
     a, b, c = U(digest[lane]), U(digest[LANES + lane]), U(digest[U(2) * LANES + lane])
@@ -149,7 +149,7 @@ class Endpoints(NamedTuple):
     dst_port: U16
 
 
-@helper
+@inline_helper
 def _message(ends, i, words, lane):
     """The padded SHA-1 block of flow `i`: seed 0, addresses, protocol, a zero and, if any, ports."""
     version, protocol = ends.version[i], ends.protocol[i]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowgauge.kernels._jit import kernel
+from flowgauge.kernels._jit import copy_word, helper, inline_helper, put_quad
 
 U = np.uint64
 MAX_INTEGER = 20  # bytes of "-9223372036854775808"
@@ -17,11 +17,12 @@ MINUS = np.uint8(ord("-"))
 
 _TEN, _HUNDRED, _THOUSAND = U(10), U(100), U(1000)
 _ZERO = U(ord("0"))
-_SMALL = np.array([(*f"{n:<3}".encode(), len(str(n))) for n in range(1000)], np.uint8)
+# The digits of a number below 1000, the first in the lowest byte, and how many there are in the highest.
+_SMALL = np.array([int.from_bytes(f"{n:<3}".encode() + bytes([len(str(n))]), "little") for n in range(1000)], np.uint32)
 _PAIRS = np.frombuffer("".join(f"{n:02d}" for n in range(100)).encode(), np.uint8).copy()
 
 
-@kernel
+@helper
 def count_digits(value):
     """Number of decimal digits of a uint64; 1 for 0."""
     digits = U(1)
@@ -31,7 +32,7 @@ def count_digits(value):
     return digits + U(value >= _TEN) + U(value >= _HUNDRED) + U(value >= _THOUSAND)
 
 
-@kernel
+@helper
 def put_padded(out, at, value, digits):
     """The last `digits` digits of a uint64, with leading zeros; two at a time, from the end."""
     here = at + digits
@@ -46,17 +47,17 @@ def put_padded(out, at, value, digits):
     return at + digits
 
 
-@kernel
+@inline_helper
 def put_unsigned(out, at, value):
-    """A uint64 without leading zeros; always writes 3 bytes or more, so that small values need no branch."""
+    """A uint64 without leading zeros; always writes 4 bytes or more, so that small values need no branch."""
     if value >= _THOUSAND:
         return put_padded(out, at, value, count_digits(value))
-    first, second, third = _SMALL[value, 0], _SMALL[value, 1], _SMALL[value, 2]
-    out[at], out[at + U(1)], out[at + U(2)] = first, second, third
-    return at + U(_SMALL[value, 3])
+    word = _SMALL[value]
+    put_quad(out, at, word)
+    return at + U(word >> np.uint32(24))
 
 
-@kernel
+@inline_helper
 def put_signed(out, at, value):
     """An int64."""
     if value < 0:
@@ -65,9 +66,14 @@ def put_signed(out, at, value):
     return put_unsigned(out, at, U(value))
 
 
-@kernel
+@inline_helper
 def put_bytes(out, at, data, begin, stop):
-    """Bytes `begin` to `stop` of `data`."""
-    for place in range(stop - begin):
-        out[at + U(place)] = data[begin + U(place)]
-    return at + (stop - begin)
+    """Bytes `begin` to `stop` of `data`, eight at a time: up to 7 more are written behind."""
+    size, done = stop - begin, U(0)
+    while done < size and begin + done + U(8) <= U(len(data)):
+        copy_word(out, at + done, data, begin + done)
+        done += U(8)
+    while done < size:
+        out[at + done] = data[begin + done]
+        done += U(1)
+    return at + size

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowgauge.kernels._jit import helper, kernel, multiply_high
+from flowgauge.kernels._jit import helper, inline_helper, multiply_high
 from flowgauge.kernels.digits import MINUS, count_digits, put_bytes, put_padded, put_signed, put_unsigned
 
 U = np.uint64
@@ -97,7 +97,7 @@ def _scaled(bits):
     return _odd(value), _odd(lower) + odd, _odd(upper) - odd, exponent
 
 
-@kernel
+@helper
 def shortest(bits):
     """(digits, exponent) of a positive finite double, given as its bits: digits × 10^exponent."""
     value, lower, upper, exponent = _scaled(bits)
@@ -121,7 +121,7 @@ def _trim(out, at):
     return at
 
 
-@helper
+@inline_helper
 def _put_nines(out, at, count):
     """A number of 1e-9 as a decimal, without trailing zeros but for one behind the point."""
     whole = count // U(1_000_000_000)
@@ -179,7 +179,7 @@ def _put_decimal(out, at, digits, exponent):
     return at + U(2)
 
 
-@kernel
+@inline_helper
 def put_float(out, at, value, bits):
     """A double, given also as its bits; `out` needs MAX_FLOAT bytes.
 

@@ -1,7 +1,7 @@
 """Lines of text from columns: one kernel per kind of column, which appends one value to each line.
 
-Every line has a slot of the same size, wide enough for its longest text; when all columns are
-written, :func:`join_lines` moves the lines together. Formats differ only in the texts around a value.
+Every line has a slot of the same size, SLACK wider than its longest text: texts are copied in words. When all columns
+are written, :func:`join_lines` moves the lines together. Formats differ only in the texts around a value.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flowgauge.kernels._jit import helper, kernel
+from flowgauge.kernels._jit import helper, inline_helper, kernel
 from flowgauge.kernels.digits import put_bytes, put_padded, put_signed
 from flowgauge.kernels.floats import put_float
 from flowgauge.kernels.packet import I32, U8, U64
 
 U = np.uint64
+SLACK = 8  # bytes
 TIME_BYTES = 30  # of "2026-11-23T08:28:00.123456789Z"
 
 _DAY = np.int64(86_400_000_000_000)
@@ -32,6 +33,13 @@ class Lines(NamedTuple):
     end: U64
 
 
+class Text(NamedTuple):
+    """The first `size` bytes of `data`, whose length is a multiple of 8."""
+
+    data: U8
+    size: int
+
+
 class Field(NamedTuple):
     """What surrounds the values of one column, and which of its rows have one.
 
@@ -39,9 +47,9 @@ class Field(NamedTuple):
     `before`, value and `after`.
     """
 
-    before: U8
-    after: U8
-    null: U8
+    before: Text
+    after: Text
+    null: Text
     valid: U8
     first_bit: int
 
@@ -54,12 +62,12 @@ class Strings(NamedTuple):
     data: U8
 
 
-@helper
-def _put_all(text, at, data):
-    return put_bytes(text, at, data, U(0), U(len(data)))
+@inline_helper
+def _put_all(out, at, text):
+    return put_bytes(out, at, text.data, U(0), U(text.size))
 
 
-@helper
+@inline_helper
 def _enter(text, at, before, null, valid, bit):
     """Append what comes before a value, or all there is of a null; (position, whether a value follows)."""
     if (valid[bit >> U(3)] >> np.uint8(bit & U(7))) & np.uint8(1):
@@ -132,7 +140,7 @@ def _civil(day):
     return year, month + 3 - 12 * (month >= 10), day
 
 
-@helper
+@inline_helper
 def _put_date(out, at, date):
     at = put_padded(out, at, U(date[0]), U(4))
     out[at] = _DASH
@@ -141,7 +149,7 @@ def _put_date(out, at, date):
     return put_padded(out, at + U(1), U(date[2]), U(2))
 
 
-@helper
+@inline_helper
 def _put_clock(out, at, time):
     """Thh:mm:ss.nnnnnnnnnZ of a time of the day in ns."""
     second, minute = time // U(1_000_000_000), time // U(60_000_000_000)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flowgauge.kernels._jit import byte_helper, byte_kernel, helper
+from flowgauge.kernels._jit import byte_helper, byte_kernel, helper, inline_byte_helper
 from flowgauge.kernels.records import (
     BAD_BLOCK,
     BAD_PACKET,
@@ -100,7 +100,7 @@ def _block(words, at, end, foreign):
     return length, FULL if aligned_word(words, at + length - U(4), foreign) == length else BAD_BLOCK
 
 
-@byte_helper
+@inline_byte_helper
 def _packet(words, at, length, order, interfaces):
     """(begin, caplen, frame_len, time, link) of the packet block at `at`; begin 0 where it is not sound."""
     foreign = order.foreign

@@ -13,10 +13,12 @@ from numpy.typing import DTypeLike, NDArray
 from flowgauge.kernels.digits import MAX_INTEGER
 from flowgauge.kernels.floats import MAX_FLOAT
 from flowgauge.kernels.lines import (
+    SLACK,
     TIME_BYTES,
     Field,
     Lines,
     Strings,
+    Text,
     is_plain,
     join_lines,
     put_floats,
@@ -65,7 +67,7 @@ class LineFormatter:
     def __init__(self, schema: pa.Schema, notation: Notation) -> None:
         self._notation = notation
         self._before = [notation.before(number, name) for number, name in enumerate(schema.names)]
-        self._tail = _bytes(notation.end)
+        self._tail = _text(notation.end)
         self._lines = Lines(np.empty(0, np.uint8), np.empty(_LINES, np.uint64))
         self._joined = np.empty(0, np.uint8)
         self._dictionaries: dict[str, tuple[pa.Array, pa.Array]] = {}
@@ -73,7 +75,7 @@ class LineFormatter:
     def format(self, batch: pa.RecordBatch) -> Iterator[memoryview]:
         """The text of all rows, in pieces that are valid until the next one is asked for."""
         columns = [self._prepare(array, before) for array, before in zip(batch.columns, self._before, strict=True)]
-        width = sum(column.width for column in columns)
+        width = sum(column.width for column in columns) + SLACK
         step = max(1, min(_LINES, _SLOT_BYTES // max(width, 1)))
         self._reserve(step, width)
         for begin in range(0, len(batch), step):
@@ -87,8 +89,8 @@ class LineFormatter:
     def _reserve(self, rows: int, width: int) -> None:
         if len(self._lines.text) < rows * width:
             self._lines = self._lines._replace(text=np.empty(rows * width, np.uint8))
-        if len(self._joined) < rows * (width + len(self._tail)):
-            self._joined = np.empty(rows * (width + len(self._tail)), np.uint8)
+        if len(self._joined) < rows * (width + self._tail.size) + SLACK:
+            self._joined = np.empty(rows * (width + self._tail.size) + SLACK, np.uint8)
 
     def _prepare(self, array: pa.Array, before: str) -> _Column:
         kind = array.type
@@ -143,8 +145,8 @@ class LineFormatter:
         before, after = around.before + around.quote, around.quote
         null = around.before + self._notation.null
         valid, first_bit = _validity(array)
-        field = Field(_bytes(before), _bytes(after), _bytes(null), valid, first_bit)
-        width = max(len(field.before) + around.width + len(field.after), len(field.null))
+        field = Field(_text(before), _text(after), _text(null), valid, first_bit)
+        width = max(field.before.size + around.width + field.after.size, field.null.size)
         return _Column(put, values, field, width)
 
 
@@ -176,8 +178,9 @@ def _validity(array: pa.Array) -> tuple[NDArray[np.uint8], int]:
     return _readonly(np.frombuffer(buffer, np.uint8)), array.offset
 
 
-def _bytes(text: str) -> NDArray[np.uint8]:
-    return _readonly(np.frombuffer(text.encode(), np.uint8))
+def _text(text: str) -> Text:
+    data = text.encode()
+    return Text(_readonly(np.frombuffer(data + bytes(-len(data) % 8), np.uint8)), len(data))
 
 
 def _readonly(array: NDArray[Any]) -> NDArray[Any]:

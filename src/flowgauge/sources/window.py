@@ -33,8 +33,9 @@ class Window:
     def __init__(self, stream: Stream, size: int = BUFFER_BYTES) -> None:
         self.name = stream.name
         self.data = np.empty(size, np.uint8)
-        self._place = np.zeros(1, CURSOR)
-        self.cursor = self._place.view(np.recarray)  # the same, as kernels take it; slow from Python
+        place = np.zeros(1, CURSOR)
+        self.cursor = place.view(np.recarray)  # as kernels take it; slow from Python, so fields have views
+        self._at, self._end, self._origin, self._row = (place[name] for name in ("at", "end", "origin", "row"))
         self.ended = False
         self.damage: str | None = None
         self._stream = stream
@@ -47,26 +48,26 @@ class Window:
     @property
     def at(self) -> int:
         """Place in `data` of the next byte to walk."""
-        return int(self._place["at"][0])
+        return int(self._at[0])
 
     @property
     def row(self) -> int:
         """Next row to fill."""
-        return int(self._place["row"][0])
+        return int(self._row[0])
 
     @row.setter
     def row(self, row: int) -> None:
-        self._place["row"][0] = row
+        self._row[0] = row
 
     @property
     def offset(self) -> int:
         """Offset, in the uncompressed input, of the next byte to walk."""
-        return int(self._place["origin"][0]) + self.at
+        return int(self._origin[0]) + self.at
 
     @property
     def available(self) -> int:
         """Bytes that are read and not yet walked."""
-        return int(self._place["end"][0]) - self.at
+        return int(self._end[0]) - self.at
 
     def peek(self, count: int) -> bytes:
         """The next `count` bytes; :meth:`need` them first."""
@@ -74,7 +75,7 @@ class Window:
 
     def skip(self, count: int) -> None:
         """Walk over `count` bytes."""
-        self._place["at"][0] += np.uint64(count)
+        self._at[0] += np.uint64(count)
 
     def need(self, count: int) -> bool:
         """Read on until `count` bytes are there; False where the input ends before."""
@@ -87,26 +88,26 @@ class Window:
     @property
     def full(self) -> bool:
         """Whether there is no place behind the bytes that are read."""
-        return int(self._place["end"][0]) == self.data.size
+        return int(self._end[0]) == len(self.data)
 
     def compact(self, keep: int) -> int:
         """Move the bytes from `keep` on to the front; returns by how many bytes they moved."""
         if keep:
-            end = int(self._place["end"][0])
+            end = int(self._end[0])
             self.data[: end - keep] = self.data[keep:end]
-            self._place["at"][0] -= np.uint64(keep)
-            self._place["origin"][0] += keep
-            self._place["end"][0] = end - keep
+            self._at[0] -= np.uint64(keep)
+            self._origin[0] += keep
+            self._end[0] = end - keep
         return keep
 
     def fill(self) -> None:
         """Read one more piece behind the bytes that are there; the buffer grows only where they fill it."""
-        end = int(self._place["end"][0])
-        if end == self.data.size:
+        end = int(self._end[0])
+        if end == len(self.data):
             larger = np.empty(2 * end, np.uint8)
             larger[:end] = self.data
             self.data = larger
-        self._place["end"][0] = end + self._more(memoryview(self.data[end : end + PIECE_BYTES].data))
+        self._end[0] = end + self._more(self.data.data[end : end + PIECE_BYTES])
 
     def _more(self, view: memoryview) -> int:
         count = 0
