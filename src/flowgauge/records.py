@@ -50,8 +50,8 @@ class RecordBuilder:
         self.memory = Memory()
         self._hosts = config.key == "hosts"
         self._features = features
-        self._columns = native_columns(config.features, labels)
-        self.schema = arrow_schema(self._columns)
+        self.schema = arrow_schema(native_columns(config.features, labels))
+        self._fields = [(field.name, field.type, _numpy_dtype(field.type)) for field in self.schema]
         self._sources = _Dictionary()
         self._labels = {column.name: _Dictionary() for column in label_columns(labels)}
         self._client_by = text_array(CLIENT_BY)
@@ -74,15 +74,15 @@ class RecordBuilder:
 
     def build(self, flows: Array, states: Sequence[Array]) -> pa.RecordBatch:
         """One batch of these records; `states` are those of the features behind `core`."""
-        for capture, rows in enumerate(np.bincount(flows["capture"])):
-            self._rows[capture] += int(rows)
+        counts = np.bincount(flows["capture"])
+        for capture in np.flatnonzero(counts):
+            self._rows[capture] += int(counts[capture])
         values: dict[str, Values] = {}
         for feature, state in zip(self._features, (flows, *states), strict=True):
             values.update(feature.finalize(state, flows, self.memory))
         arrays = self._texts(flows)
         pack = _Packer()
-        fields = zip(self._columns, self.schema, strict=True)
-        columns = [arrays.get(c.name) or pack(field.type, *values[c.name]) for c, field in fields]
+        columns = [arrays.get(name) or pack(kind, dtype, *values[name]) for name, kind, dtype in self._fields]
         return pa.RecordBatch.from_arrays(columns, schema=self.schema)
 
     def _texts(self, flows: Array) -> dict[str, pa.Array]:
@@ -125,8 +125,8 @@ class _Packer:
     def __init__(self) -> None:
         self._bitmaps: dict[int, tuple[Any, pa.Buffer]] = {}
 
-    def __call__(self, kind: pa.DataType, values: Array, null: Array | None) -> pa.Array:
-        return plain_array(kind, np.ascontiguousarray(values, _numpy_dtype(kind)), self._validity(null))
+    def __call__(self, kind: pa.DataType, dtype: np.dtype[Any] | None, values: Array, null: Array | None) -> pa.Array:
+        return plain_array(kind, np.ascontiguousarray(values, dtype), self._validity(null))
 
     def _validity(self, null: Array | None) -> pa.Buffer | None:
         if null is None:
@@ -136,5 +136,8 @@ class _Packer:
         return self._bitmaps[id(null)][1]
 
 
-def _numpy_dtype(kind: pa.DataType) -> np.dtype[Any]:
-    return np.dtype(np.int64) if pa.types.is_timestamp(kind) else np.dtype(kind.to_pandas_dtype())
+def _numpy_dtype(kind: pa.DataType) -> np.dtype[Any] | None:
+    """The type of a numeric column's values; None for texts."""
+    if pa.types.is_timestamp(kind):
+        return np.dtype(np.int64)
+    return np.dtype(kind.to_pandas_dtype()) if pa.types.is_primitive(kind) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowgauge.kernels._jit import helper, kernel
+from flowgauge.kernels._jit import helper, inline_helper, kernel
 from flowgauge.kernels.records import NO_TIME
 
 LOOKAHEAD = 8
@@ -92,42 +92,15 @@ def _judge(packets, row, rows, final, clock, started):
     return verdict, time if verdict == _GENUINE else clock
 
 
-@helper
-def _run(packets, begin, rows, final, c, counts):
-    """Fill the running clock and the true times; return the first row that is not decided."""
-    clock, started = c.time, c.started != 0
-    decided = rows
-    for row in range(begin, rows):
-        time = packets[row].time
-        if started and _near(time, clock):
-            clock = max(clock, time)
-        else:
-            verdict, now = _judge(packets, row, rows, final, clock, started)
-            if verdict == _UNDECIDED:
-                decided = row
-                break
-            clock = now
-            if time == NO_TIME or verdict == _FALSE:
-                packets[row].time = now
-                counts[_NO_TIME if time == NO_TIME else _JUMP] += 1
-            started = started or time != NO_TIME
-        packets[row].clock = clock
-    c.time, c.started = clock, started
-    return decided
-
-
-@helper
-def _count_epochs(packets, begin, rows, c):
-    """Number the boundary intervals of rows whose clock is known."""
-    epoch, mark, records = c.epoch, c.mark, c.records
-    for row in range(begin, rows):
-        since = packets[row].clock - mark
-        if records == EPOCH_RECORDS or since >= EPOCH_LENGTH or since < -HOUR:
-            epoch += 1
-            mark, records = packets[row].clock, 0
-        records += 1
-        packets[row].epoch = epoch
-    c.epoch, c.mark, c.records = epoch, mark, records
+@inline_helper
+def _count_epoch(q, c):
+    """Number the boundary interval of a row whose clock is known."""
+    since = q.clock - c.mark
+    if c.records == EPOCH_RECORDS or since >= EPOCH_LENGTH or since < -HOUR:
+        c.epoch += 1
+        c.mark, c.records = q.clock, 0
+    c.records += 1
+    q.epoch = c.epoch
 
 
 @kernel
@@ -138,6 +111,20 @@ def run_clock(p, begin, rows, final, clock, counts):
     follows. `counts` gets one more for each record counted in COUNTERS.
     """
     c = clock[0]
-    decided = _run(p.packets, begin, rows, final, c, counts)
-    _count_epochs(p.packets, begin, decided, c)
-    return decided
+    for row in range(begin, rows):
+        q = p.packets[row]
+        time = q.time
+        if c.started and _near(time, c.time):
+            c.time = max(c.time, time)
+        else:
+            verdict, now = _judge(p.packets, row, rows, final, c.time, c.started != 0)
+            if verdict == _UNDECIDED:
+                return row
+            c.time = now
+            if time == NO_TIME or verdict == _FALSE:
+                q.time = now
+                counts[_NO_TIME if time == NO_TIME else _JUMP] += 1
+            c.started = c.started or time != NO_TIME
+        q.clock = c.time
+        _count_epoch(q, c)
+    return rows
