@@ -16,7 +16,7 @@ Array = NDArray[Any]
 # same places share one mask object.
 Values = tuple[Array, Array | None]
 
-_AHEAD = 16  # packets
+_AHEAD = 32  # packets
 
 
 @inline_helper
