@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from measure import Run, RunError, Spread, TimeLimitError, all_cores, environment, one_core, run, worker
 from peers import PEERS, Peer
@@ -28,10 +28,20 @@ GENERATOR = (HERE / "generate.py", HERE / "trace_bytes.py")
 PACKAGES = ("flowgauge", "numba", "numpy", "pyarrow", "polars")
 LARGEST_PEER_TRACE = 2_000_000
 MOST_PEER_RUNS = 3
+LEAST_SECONDS = 0.1
 OUTPUTS = ("parquet", "csv")
 OPEN_PACKETS_PER_FLOW = 5
 # Stages that handle no packets.
 NOT_KERNELS = ("read", "finalize", "other")
+
+
+class Own(NamedTuple):
+    """One measurement of flowgauge on a capture: seconds to each kind of result, seconds of each stage."""
+
+    seconds: dict[str, float]
+    stages: dict[str, float]
+    flows: int
+    rows: int
 
 
 class Bench:
@@ -83,25 +93,35 @@ class Bench:
             "compile_s": first.seconds - self.start.median,
         }
 
+    def _own(self, trace: Path) -> Own:
+        """One measurement of everything on a capture, in as little time as possible: the machine's speed drifts."""
+        profile = worker("profile", str(trace), 1, self.variables)
+        stages = profile["runs"][0]
+        seconds = {"kernels": kernel_seconds(stages), "arrow": sum(stages.values())}
+        for output in OUTPUTS:
+            start, whole = self._pair(lambda path: self._extract(path, output), trace)  # noqa: B023
+            seconds[output] = whole.seconds - start.seconds
+        return Own(seconds, stages, profile["flows"], profile["rows"])
+
+    def _pair(self, command: Callable[[Path], Callable[[Path], list[str]]], trace: Path) -> tuple[Run, Run]:
+        """A process on one packet, and at once on the capture."""
+        (start,) = self._time(command(self._trace("one", 1)), 1)
+        (whole,) = self._time(command(trace), 1)
+        return start, whole
+
     def rates(self) -> dict[str, Any]:
         """Packets and bytes per second from file to kernels, Arrow, Parquet and CSV."""
         answer: dict[str, Any] = {}
         for name in ("mix", "small"):
             trace = self._trace(name)
-            profile = worker("profile", str(trace), self.runs, self.variables)
-            stages = profile["runs"]
-            arrow = worker("arrow", str(trace), self.runs, self.variables)
-            seconds = {"kernels": [kernel_seconds(stage) for stage in stages], "arrow": arrow["seconds"]}
-            for output in OUTPUTS:
-                taken = self._time(self._extract(trace, output), self.runs)
-                seconds[output] = [one.seconds - self.start.median for one in taken]
+            runs = [self._own(trace) for _ in range(self.runs)]
             answer[name] = {
                 "packets": self.packets,
                 "bytes": trace.stat().st_size,
-                "flows": profile["flows"],
-                "rows": arrow["rows"],
-                "rates": {key: self._rate(key, values, trace) for key, values in seconds.items()},
-                "stages": self._stages(stages),
+                "flows": runs[0].flows,
+                "rows": runs[0].rows,
+                "rates": {key: self._rate(key, [one.seconds[key] for one in runs], trace) for key in runs[0].seconds},
+                "stages": self._stages([one.stages for one in runs]),
             }
         return answer
 
@@ -181,26 +201,43 @@ class Bench:
 
     def _peer_rate(self, peer: Peer) -> dict[str, Any]:
         """On the mix; on one of a tenth, then a hundredth of its packets where the time limit stops it."""
-        runs = min(self.runs, MOST_PEER_RUNS)
-        start = spread(self._time(lambda folder: peer.command(self._trace("one", 1), folder), runs))
         packets = min(self.packets, LARGEST_PEER_TRACE)
         while True:
             trace = self._trace("mix", packets)
             try:
-                taken = self._time(lambda folder: peer.command(trace, folder), runs)  # noqa: B023
-                break
+                return self._against(peer, trace, packets)
             except TimeLimitError:
                 if packets <= self.packets // 100:
                     raise
                 packets //= 10
-        time = spread(taken)
+
+    def _against(self, peer: Peer, trace: Path, packets: int) -> dict[str, Any]:
+        """A peer and flowgauge in turn on the same capture: the ratio is that of neighbouring runs."""
+        pairs, ratios = [], []
+        for _ in range(min(self.runs, MOST_PEER_RUNS)):
+            start, whole = self._pair(lambda path: lambda folder: peer.command(path, folder), trace)
+            with all_cores({max(self.cores)}):
+                own = self._own(trace).seconds
+            pairs.append((start, whole))
+            ratios.append({key: _ratio(whole.seconds - start.seconds, seconds) for key, seconds in own.items()})
+        time = Spread.of([whole.seconds - start.seconds for start, whole in pairs])
         return {
             "packets": packets,
             "seconds": asdict(time),
-            "start_s": start.median,
-            "packets_per_s": packets / (time.median - start.median) if time.median > start.largest else None,
-            "cores_used": sum(one.cpu_seconds for one in taken) / sum(one.seconds for one in taken),
+            "packets_per_s": packets / time.median,
+            "cores_used": sum(whole.cpu_seconds for _, whole in pairs) / sum(whole.seconds for _, whole in pairs),
+            "ratios": {key: _spread_or_none([ratio[key] for ratio in ratios]) for key in ratios[0]},
         }
+
+
+def _ratio(seconds: float, own: float) -> float | None:
+    """None where the capture is too small to tell."""
+    return seconds / own if min(seconds, own) > LEAST_SECONDS else None
+
+
+def _spread_or_none(ratios: list[float | None]) -> dict[str, Any] | None:
+    told = [ratio for ratio in ratios if ratio is not None]
+    return asdict(Spread.of(told)) if told else None
 
 
 def spread(runs: list[Run]) -> Spread:
@@ -214,16 +251,6 @@ def kernel_seconds(stages: dict[str, float]) -> float:
 
 def os_affinity() -> set[int]:
     return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
-
-
-def ratios(rates: dict[str, Any], peers: dict[str, Any]) -> dict[str, dict[str, float]]:
-    """How many times the packets per second of each peer, by what flowgauge makes of them."""
-    own = rates["mix"]["rates"]
-    return {
-        name: {key: rate["packets_per_s"] / peer["packets_per_s"] for key, rate in own.items() if rate["packets_per_s"]}
-        for name, peer in peers.items()
-        if peer.get("packets_per_s")
-    }
 
 
 def say(text: str) -> None:
@@ -270,8 +297,6 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
             results["core_share"] = bench.core_share()
         if not args.no_peers:
             results["peers"] = bench.peers()
-        if "rates" in results and "peers" in results:
-            results["ratios"] = ratios(results["rates"], results["peers"])
     return results
 
 
@@ -284,7 +309,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, default=HERE / "results.json", help="default: benchmarks/results.json")
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--no-peers", action="store_true", help="flowgauge only")
-    group.add_argument("--peers-only", action="store_true", help="the other meters only")
+    group.add_argument("--peers-only", action="store_true", help="the other meters, each beside flowgauge, only")
     args = parser.parse_args(arguments)
     if args.quick:
         args.packets, args.runs = 50_000, 1

@@ -38,12 +38,12 @@ def rates(results: Results) -> str:
 
 def peers(results: Results) -> str:
     """How many times as fast flowgauge is as each meter that was measured."""
-    ratios = results.get("ratios", {})
-    kinds = list(dict.fromkeys(kind for factors in ratios.values() for kind in factors))
+    measured = {name: peer for name, peer in results.get("peers", {}).items() if "ratios" in peer}
+    kinds = list(next(iter(measured.values()))["ratios"]) if measured else []
     rows = []
-    for name, factors in ratios.items():
-        cells = (f"{factors[kind]:.1f}" if kind in factors else "" for kind in kinds)
-        rows.append((f"{name} {results['peers'][name]['version']}", *cells))
+    for name, peer in measured.items():
+        cells = (f"{ratio['median']:.1f}" if (ratio := peer["ratios"][kind]) else "too short" for kind in kinds)
+        rows.append((f"{name} {peer['version']}", *cells))
     return _table(("times as fast as", *(f"to {kind}" for kind in kinds)), rows) if rows else ""
 
 

@@ -32,8 +32,11 @@ def _megabytes(size: float) -> str:
     return f"{size / 1e6:,.0f} MB"
 
 
-def _times(ratio: float) -> str:
-    return f"{ratio:.1f}×"
+def _times(ratio: dict[str, Any] | None) -> str:
+    """Median (smallest–largest) of a ratio."""
+    if ratio is None:
+        return TOO_SHORT
+    return f"{ratio['median']:.1f}× ({ratio['smallest']:.1f}–{ratio['largest']:.1f})"
 
 
 def _table(title: str, headers: tuple[str, ...], rows: Rows) -> Table:
@@ -112,28 +115,22 @@ def memory(results: Results) -> list[Table]:
 
 
 def peers(results: Results) -> list[Table]:
-    kinds = tuple(next(iter(results.get("ratios", {}).values()), {}))
-    rows = []
+    rows, times = [], []
     for name, peer in results["peers"].items():
         if "missing" in peer:
-            rows.append((name, peer["missing"].splitlines()[0], *[""] * (3 + len(kinds))))
+            rows.append((name, peer["missing"].splitlines()[0], "", "", ""))
             continue
-        factors = results.get("ratios", {}).get(name, {})
-        rows.append(
-            (
-                f"{name} {peer['version']}",
-                f"{peer['packets_per_s']:,.0f}" if peer["packets_per_s"] else TOO_SHORT,
-                f"{peer['packets']:,}",
-                f"{peer['cores_used']:.2f}",
-                _spread(peer["seconds"]),
-                *(_times(factors[kind]) if kind in factors else "" for kind in kinds),
-            )
-        )
-    headers = ("meter", "packets/s", "packets", "cores", "seconds", *(f"× {kind}" for kind in kinds))
-    title = "Other meters on the mix, less their own start"
-    if kinds:
-        title += "; × is how many times as fast flowgauge is, by what it makes of the packets"
-    return [_table(title, headers, rows)]
+        label = f"{name} {peer['version']}"
+        rate, packets, cores = f"{peer['packets_per_s']:,.0f}", f"{peer['packets']:,}", f"{peer['cores_used']:.2f}"
+        rows.append((label, rate, packets, cores, _spread(peer["seconds"])))
+        times.append((label, *map(_times, peer["ratios"].values())))
+    headers = ("meter", "packets/s", "packets", "cores", "seconds")
+    tables = [_table("Other meters on the mix, less their own start", headers, rows)]
+    if times:
+        kinds = next(peer["ratios"] for peer in results["peers"].values() if "ratios" in peer)
+        title = "How many times as fast flowgauge was in the same minute, by what it makes of the packets"
+        tables.append(_table(title, ("meter", *(f"to {kind}" for kind in kinds)), times))
+    return tables
 
 
 SECTIONS = (("fixed", fixed), ("rates", rates), ("flows_out", flows_out), ("memory", memory), ("peers", peers))

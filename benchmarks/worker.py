@@ -1,6 +1,6 @@
 """What can only be timed from inside the package; one task a process, the answer as one JSON line.
 
-``python benchmarks/worker.py profile|arrow|sinks|slot capture.pcap RUNS``. Each task runs once
+``python benchmarks/worker.py profile|sinks|slot capture.pcap RUNS``. Each task runs once
 unmeasured first, so that kernels are loaded and the capture is in memory.
 """
 
@@ -24,26 +24,17 @@ def _seconds(action: Callable[[], Any]) -> float:
 
 
 def profile(trace: str, runs: int) -> dict[str, Any]:
-    """Seconds of every stage, run by run, and of what lies between them; flows found."""
+    """Seconds of every stage from file to Arrow, run by run, and of what lies between them; flows and records found."""
     from flowgauge.run import profile
 
-    flows = profile(trace)["flows"]
+    found = profile(trace)
     stages = []
     for _ in range(runs):
         seconds = dict(profile(trace))
         total = seconds.pop("total")
-        del seconds["packets"], seconds["flows"]
+        del seconds["packets"], seconds["flows"], seconds["rows"]
         stages.append({**seconds, "other": max(0.0, total - sum(seconds.values()))})
-    return {"flows": flows, "runs": stages}
-
-
-def arrow(trace: str, runs: int) -> dict[str, Any]:
-    """Seconds from file to Arrow record batches, and the flow records in them."""
-    import flowgauge
-
-    rows = sum(batch.num_rows for batch in flowgauge.stream(trace))
-    seconds = [_seconds(lambda: [batch.num_rows for batch in flowgauge.stream(trace)]) for _ in range(runs)]
-    return {"rows": rows, "seconds": seconds}
+    return {"flows": found["flows"], "rows": found["rows"], "runs": stages}
 
 
 def sinks(trace: str, runs: int) -> dict[str, Any]:
@@ -71,7 +62,7 @@ def slot(trace: str, runs: int) -> dict[str, Any]:
     return {"bytes_per_slot": run.meter.table.bytes_per_slot}
 
 
-TASKS = {task.__name__: task for task in (profile, arrow, sinks, slot)}
+TASKS = {task.__name__: task for task in (profile, sinks, slot)}
 
 
 def main(task: str, trace: str, runs: str) -> None:

@@ -375,7 +375,9 @@ def profile(inputs: Input | Iterable[Input], **options: Any) -> dict[str, float]
     run = Run(inputs, Hooks(), **options)
     for _ in run.batches():
         pass
-    return {**run.watch.seconds, "total": run.stats.seconds, "packets": run.stats.packets, "flows": run.stats.flows}
+    stats = run.stats
+    counts = {"packets": stats.packets, "flows": stats.flows, "rows": stats.rows}
+    return {**run.watch.seconds, "total": stats.seconds, **counts}
 
 
 def _metadata(run: Run) -> dict[str, str]:
