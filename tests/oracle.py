@@ -819,11 +819,11 @@ class Connection:
         """Rule `reuse` for a SYN without ACK."""
         if not self.other_seen:
             return False
-        if from_server:
-            return True
         sender, seq = self.sides[side], packet.transport.seq
         if sender.initial_number is not None:
             return sender.initial_number != seq
+        if from_server:
+            return True
         # Choice: where nothing of its sender was seen, the SYN precedes nothing.
         return sender.first is None or (seq + 1) % 2**32 != sender.first
 

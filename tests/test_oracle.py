@@ -1235,6 +1235,13 @@ def test_a_simultaneous_open_is_one_flow(meter: Meter) -> None:
     assert columns(meter(frames), "end_reason", "up_packets", "down_packets") == [("eof", 2, 2)]
 
 
+@pytest.mark.parametrize(("seq", "flows"), [(5000, 1), (6000, 2)])
+def test_a_server_may_repeat_its_syn(meter: Meter, seq: int, flows: int) -> None:
+    """In a simultaneous open the server's SYN, sent again, belongs to the flow; one with another number does not."""
+    frames = [up(0, "S", 1000), down(0, "S", 5000), up(1, "SA", 1000, 5001), down(2, "S", seq)]
+    assert len(meter(frames).rows) == flows
+
+
 def test_idle_comes_before_reuse_and_reuse_before_active(meter: Meter) -> None:
     """The first test that applies names the reason: idle, then reuse, then active."""
     options = {"idle_timeout": (50, 50, 50, 50), "active_timeout": 20}

@@ -48,10 +48,11 @@ def opens_anew(k, q):
     """Whether a SYN without ACK on an open flow is the beginning of another connection."""
     if not k.marks & PROGRESSED:
         return False
-    if q.direction == 1:
+    direction = I64(q.direction)
+    if k.marks & _bit(ISN_UP, direction):
+        return q.tcp_seq != k.isn[direction]
+    if direction == 1:
         return True
-    if k.marks & ISN_UP:
-        return q.tcp_seq != k.isn[0]
     return not (k.marks & SEQ_UP and after(k.first[0], q.tcp_seq) == 1)
 
 
