@@ -9,13 +9,14 @@ import gzip
 import io
 import json
 import math
+import sys
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from flowgauge.errors import ConfigError
@@ -91,6 +92,7 @@ def test_csv_quotes_only_where_needed() -> None:
 @given(st.lists(st.one_of(st.none(), TEXTS), min_size=1, max_size=6), st.booleans())
 def test_any_text_is_read_back(texts: list[str | None], as_category: bool) -> None:
     """CSV and JSON give every text back, whether the column is a string or a dictionary."""
+    assume(sys.version_info >= (3, 11) or not any("\0" in (text or "") for text in texts))  # as csv.reader can read
     column = pa.array(texts, pa.string())
     column = column.dictionary_encode() if as_category else column
     assert csv_rows(text=column, end=[1] * len(texts)) == [[text or "", "1"] for text in texts]
