@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flowgauge import table
+from flowgauge.table import _order
 from meters import by_package, differences
 from packets import Sent, capture, eth, ip4, udp
 
@@ -32,3 +36,15 @@ def test_growing_changes_nothing(monkeypatch: pytest.MonkeyPatch, capacity: int,
     monkeypatch.setattr(table, "FIRST_CAPACITY", capacity)
     assert differences(roomy, by_package(content, **options)) == []
     assert sum(row["packets"] for row in roomy.rows) == 200
+
+
+_FEW, _ANY = st.integers(0, 3), st.integers(-(2**61), 2**61)
+
+
+@given(st.lists(st.tuples(_FEW, st.one_of(_FEW, _ANY), _FEW, _FEW)), st.lists(st.tuples(_FEW, _FEW, _FEW, _FEW)))
+def test_records_leave_in_order(wide: list[tuple[int, ...]], narrow: list[tuple[int, ...]]) -> None:
+    """Records are sorted by when they leave, their end, flow_id and part, however far their ends are apart."""
+    for rows in (wide, narrow):
+        leave, end, flow_id, part = np.array(rows, np.int64).reshape(-1, 4).T
+        order = _order(leave, end, lambda chosen: (flow_id[chosen], part[chosen]))  # noqa: B023
+        assert [rows[row] for row in order] == sorted(rows)

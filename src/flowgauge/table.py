@@ -163,7 +163,9 @@ class FlowTable:
         self.arrays.ended[: len(kept)] = kept
         s.ended = len(kept)
         f = self.flows
-        return _ranked(slots, leave[left], f.end[slots], lambda: (f.part[slots], f.flow_id[slots]))
+        order = _order(leave[left], f.end[slots], lambda rows: (f.flow_id[slots[rows]], f.part[slots[rows]]))
+        in_order: NDArray[np.int32] = slots[order]
+        return in_order
 
     def take(self, slots: NDArray[np.int32], memory: Memory) -> tuple[NDArray[Any], list[NDArray[Any]]]:
         """The records in these slots and their feature states; the slots are free from here on."""
@@ -174,16 +176,26 @@ class FlowTable:
         return flows, states
 
 
-def _ranked(slots: NDArray[np.int32], leave: Any, end: Any, ties: Callable[[], tuple[Any, Any]]) -> NDArray[np.int32]:
-    """The slots by when their records leave, then by the record's end, then by what breaks ties (least first)."""
-    order = np.argsort(end)
-    if len(slots) and leave.min() != leave.max():
-        order = order[np.argsort(leave[order], kind="stable")]
-    leave_in_order, end_in_order = leave[order], end[order]
-    if ((end_in_order[1:] == end_in_order[:-1]) & (leave_in_order[1:] == leave_in_order[:-1])).any():
-        order = np.lexsort((*ties(), end, leave))  # twice the time
-    in_order: NDArray[np.int32] = slots[order]
-    return in_order
+def _order(leave: Any, end: Any, ties: Callable[[Any], tuple[Any, Any]]) -> NDArray[np.intp]:
+    """The rows by when they leave, then by their end, then by `ties`: flow_id and part of some rows.
+
+    All of a row that matters, but for ties, fits into one word: sorting words takes a tenth of the time that sorting
+    rows takes.
+    """
+    count = len(end)
+    leave, end = leave - leave.min(initial=2**62), end - end.min(initial=2**62)
+    width, shift = int(end.max(initial=0)).bit_length(), count.bit_length()
+    if int(leave.max(initial=0)).bit_length() + width + shift > 63:
+        flow_id, part = ties(np.arange(count))
+        return np.lexsort((part, flow_id, end, leave))
+    words = np.sort(leave << (width + shift) | end << shift | np.arange(count))
+    order, words = words & ((1 << shift) - 1), words >> shift
+    same = words[1:] == words[:-1]
+    tied = np.flatnonzero(np.append(same, False) | np.append(False, same))
+    if len(tied):
+        flow_id, part = ties(order[tied])
+        order[tied] = order[tied][np.lexsort((part, flow_id, words[tied]))]
+    return order
 
 
 def _take(table: NDArray[Any], slots: NDArray[np.int32], memory: Memory) -> NDArray[Any]:
