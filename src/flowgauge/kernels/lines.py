@@ -174,11 +174,10 @@ def put_times(values, field, lines, begin, stop):
     for i in range(begin, stop):
         at, present = _enter(text, end[i - begin], before, null, valid, U(field.first_bit + i))
         if present:
-            within = values[i] - day * _DAY
-            if within < 0 or within >= _DAY:  # rare: the records of a batch are close in time
-                day = values[i] // _DAY
-                date, within = _civil(day), values[i] - day * _DAY
-            at = _put_clock(text, _put_date(text, at, date), U(within))
+            today = values[i] // _DAY
+            if today != day:  # rare: the records of a batch are close in time
+                day, date = today, _civil(today)
+            at = _put_clock(text, _put_date(text, at, date), U(values[i]) - U(day * _DAY))
             at = _put_all(text, at, after)
         end[i - begin] = at
     return stop
