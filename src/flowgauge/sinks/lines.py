@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -99,9 +100,9 @@ class LineFormatter:
         if pa.types.is_floating(kind):
             return self._floats(array, before)
         if pa.types.is_integer(kind) and kind != pa.uint64():
-            return self._numbers(array.cast(pa.int64()), before, put_integers, MAX_INTEGER)
+            return self._numbers(_as(array, pa.int64()), before, put_integers, MAX_INTEGER)
         if pa.types.is_timestamp(kind):
-            return self._numbers(array.cast(_TIME), before, put_times, TIME_BYTES)
+            return self._numbers(_as(array, _TIME), before, put_times, TIME_BYTES)
         quote = "" if pa.types.is_boolean(kind) or pa.types.is_integer(kind) else self._notation.quote
         return self._strings(array.cast(pa.string()), before, quote)
 
@@ -110,7 +111,7 @@ class LineFormatter:
         return self._column(put, (_values(array, np.int64),), array, _Around(before, quote, width))
 
     def _floats(self, array: pa.Array, before: str) -> _Column:
-        array = array.cast(pa.float64())
+        array = _as(array, pa.float64())
         if not self._notation.not_finite:
             array = pc.if_else(pc.is_finite(array), array, pa.scalar(None, pa.float64()))
         values = _values(array, np.float64)
@@ -118,13 +119,13 @@ class LineFormatter:
 
     def _strings(self, array: pa.Array, before: str, quote: str) -> _Column:
         if not pa.types.is_dictionary(array.type):
-            array = array.cast(pa.string())
+            array = _as(array, pa.string())
             array = array if _plain(array) else array.dictionary_encode()
         elif array.dictionary.null_count:
             array = array.cast(pa.string()).dictionary_encode()
         if pa.types.is_dictionary(array.type):
-            texts = self._escaped(array.dictionary.cast(pa.string()), before)
-            codes = _values(array.indices.cast(pa.int32()), np.int32)
+            texts = self._escaped(_as(array.dictionary, pa.string()), before)
+            codes = _values(_as(array.indices, pa.int32()), np.int32)
         else:
             texts, codes = array, _readonly(np.arange(len(array), dtype=np.int32))
         offsets = _values(texts, np.int32, len(texts) + 1)
@@ -148,6 +149,11 @@ class LineFormatter:
         field = Field(_text(before), _text(after), _text(null), valid, first_bit)
         width = max(field.before.size + around.width + field.after.size, field.null.size)
         return _Column(put, values, field, width)
+
+
+def _as(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    """The array as that type; a cast that changes nothing takes long."""
+    return array if array.type == kind else array.cast(kind)
 
 
 def _values(array: pa.Array, dtype: DTypeLike, count: int | None = None) -> NDArray[Any]:
@@ -178,6 +184,7 @@ def _validity(array: pa.Array) -> tuple[NDArray[np.uint8], int]:
     return _readonly(np.frombuffer(buffer, np.uint8)), array.offset
 
 
+@functools.cache
 def _text(text: str) -> Text:
     data = text.encode()
     return Text(_readonly(np.frombuffer(data + bytes(-len(data) % 8), np.uint8)), len(data))
