@@ -33,7 +33,8 @@ lint: $(VENV)/.test
 
 # As users run it.
 lane-shipped: $(VENV)/.test
-	$(BIN)/python -m pytest
+	$(BIN)/flowgauge warmup
+	$(BIN)/python -m pytest -n auto
 
 # The same code as plain Python; the only lane whose coverage means something.
 lane-uncompiled: $(VENV)/.test
@@ -42,11 +43,12 @@ lane-uncompiled: $(VENV)/.test
 
 # Every index of every kernel is checked.
 lane-checked: $(VENV)/.test
-	NUMBA_BOUNDSCHECK=1 $(BIN)/python -m pytest -m 'not compiled'
+	NUMBA_BOUNDSCHECK=1 $(BIN)/flowgauge warmup
+	NUMBA_BOUNDSCHECK=1 $(BIN)/python -m pytest -n auto -m 'not compiled'
 
 # Many more generated conversations against the oracle.
 lane-differential: $(VENV)/.test
-	FLOWGAUGE_EXAMPLES=5 $(BIN)/python -m pytest tests/test_differential.py
+	FLOWGAUGE_EXAMPLES=5 $(BIN)/python -m pytest -n auto tests/test_differential.py
 
 # The built wheel in an environment of its own, without the source tree on the path.
 wheel: | $(BIN)/python
@@ -55,7 +57,7 @@ wheel: | $(BIN)/python
 	$(BIN)/python -m build --wheel --outdir dist . > /dev/null
 	$(PYTHON) -m venv $(VENV)-wheel
 	$(VENV)-wheel/bin/python -m pip --quiet --disable-pip-version-check install "$$(ls dist/*.whl)[test]"
-	$(VENV)-wheel/bin/python -m pytest -m 'not slow and not corpus'
+	$(VENV)-wheel/bin/python -m pytest -n auto -m 'not slow and not corpus'
 
 bench: $(VENV)/.product
 	-$(PIP) install --editable '.[bench]'
