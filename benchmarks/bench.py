@@ -13,7 +13,7 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +29,7 @@ PACKAGES = ("flowgauge", "numba", "numpy", "pyarrow", "polars")
 LARGEST_PEER_TRACE = 2_000_000
 MOST_PEER_RUNS = 3
 LEAST_SECONDS = 0.1
+SMALL_TIMES = 4  # as many packets of 64 bytes as of the mix: they take less time
 OUTPUTS = ("parquet", "csv")
 OPEN_PACKETS_PER_FLOW = 5
 # Stages that handle no packets.
@@ -53,7 +54,6 @@ class Bench:
         self.cores = cores
         self.variables = environment(cache)
         self.packets: int = args.packets
-        self.start = Spread(0.0, 0.0, 0.0, 0)
         self.taken: list[Run] = []
 
     def _trace(self, kind: str, packets: int | None = None) -> Path:
@@ -83,14 +83,14 @@ class Bench:
         one = self._extract(self._trace("one", 1), "parquet")
         first = self._time(one, 1)[0]
         runs = max(self.runs, 5)
-        self.start = spread(self._time(one, runs))
+        start = spread(self._time(one, runs))
         helped = self._time(lambda folder: [*FLOWGAUGE, "--help"], runs + 1)[1:]
         return {
-            "extract_one_packet_s": asdict(self.start),
+            "extract_one_packet_s": asdict(start),
             "help_s": asdict(spread(helped)),
             "first_run_s": first.seconds,
             "first_run_cpu_s": first.cpu_seconds,
-            "compile_s": first.seconds - self.start.median,
+            "compile_s": first.seconds - start.median,
         }
 
     def _own(self, trace: Path) -> Own:
@@ -112,41 +112,18 @@ class Bench:
     def rates(self) -> dict[str, Any]:
         """Packets and bytes per second from file to kernels, Arrow, Parquet and CSV."""
         answer: dict[str, Any] = {}
-        for name in ("mix", "small"):
-            trace = self._trace(name)
+        for name, packets in (("mix", self.packets), ("small", SMALL_TIMES * self.packets)):
+            trace = self._trace(name, packets)
             runs = [self._own(trace) for _ in range(self.runs)]
             answer[name] = {
-                "packets": self.packets,
+                "packets": packets,
                 "bytes": trace.stat().st_size,
                 "flows": runs[0].flows,
                 "rows": runs[0].rows,
-                "rates": {key: self._rate(key, [one.seconds[key] for one in runs], trace) for key in runs[0].seconds},
-                "stages": self._stages([one.stages for one in runs]),
+                "rates": {key: _rate([one.seconds[key] for one in runs], packets, trace) for key in runs[0].seconds},
+                "stages": _stages([one.stages for one in runs], packets),
             }
         return answer
-
-    def _rate(self, key: str, seconds: Iterable[float], trace: Path) -> dict[str, Any]:
-        """Rates are None where a process took no longer for the capture than process starts differ."""
-        time = Spread.of(list(seconds))
-        told = key not in OUTPUTS or time.median > self.start.largest - self.start.smallest
-        return {
-            "seconds": asdict(time),
-            "packets_per_s": self.packets / time.median if told else None,
-            "bytes_per_s": trace.stat().st_size / time.median if told else None,
-        }
-
-    def _stages(self, runs: list[dict[str, float]]) -> dict[str, Any]:
-        """Nanoseconds a packet and the share of the whole, stage by stage."""
-        spreads = {stage: Spread.of([one[stage] for one in runs]) for stage in runs[0]}
-        whole = sum(time.median for time in spreads.values())
-        return {
-            stage: {
-                "seconds": asdict(time),
-                "ns_per_packet": time.median / self.packets * 1e9,
-                "share": time.median / whole,
-            }
-            for stage, time in spreads.items()
-        }
 
     def flows_out(self, rates: dict[str, Any]) -> dict[str, Any]:
         """Flow records per second through finalize and each sink."""
@@ -228,6 +205,27 @@ class Bench:
             "cores_used": sum(whole.cpu_seconds for _, whole in pairs) / sum(whole.seconds for _, whole in pairs),
             "ratios": {key: _spread_or_none([ratio[key] for ratio in ratios]) for key in ratios[0]},
         }
+
+
+def _rate(seconds: list[float], packets: int, trace: Path) -> dict[str, Any]:
+    """Rates are None where the runs differ by more than they take: starts of the process are not the same either."""
+    time = Spread.of(seconds)
+    told = time.largest - time.smallest < time.median
+    return {
+        "seconds": asdict(time),
+        "packets_per_s": packets / time.median if told else None,
+        "bytes_per_s": trace.stat().st_size / time.median if told else None,
+    }
+
+
+def _stages(runs: list[dict[str, float]], packets: int) -> dict[str, Any]:
+    """Nanoseconds a packet and the share of the whole, stage by stage."""
+    spreads = {stage: Spread.of([one[stage] for one in runs]) for stage in runs[0]}
+    whole = sum(time.median for time in spreads.values())
+    return {
+        stage: {"seconds": asdict(time), "ns_per_packet": time.median / packets * 1e9, "share": time.median / whole}
+        for stage, time in spreads.items()
+    }
 
 
 def _ratio(seconds: float, own: float) -> float | None:

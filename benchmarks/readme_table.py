@@ -30,7 +30,10 @@ def rates(results: Results) -> str:
     traces = results["rates"]
     kinds = list(next(iter(traces.values()))["rates"])
     rows = [
-        (f"{name}, {trace['flows']:,} flows", *(_millions(trace["rates"][kind]["packets_per_s"]) for kind in kinds))
+        (
+            f"{name}, {trace['packets']:,} packets, {trace['flows']:,} flows",
+            *(_millions(trace["rates"][kind]["packets_per_s"]) for kind in kinds),
+        )
         for name, trace in traces.items()
     ]
     return _table(("packets/s", *(f"to {kind}" for kind in kinds)), rows)
@@ -52,7 +55,7 @@ def notes(results: Results) -> str:
     host, fixed = results["machine"], results["fixed"]
     one, first = fixed["extract_one_packet_s"]["median"], fixed["compile_s"]
     return (
-        f"{results['packets']:,} packets, one core of {host['cpu']}, Python {host['python']}.\n"
+        f"One core of {host['cpu']}, Python {host['python']}.\n"
         f"A capture of one packet takes {one:.2f} s, compiling on the first run ever {first:.0f} s;\n"
         f"the state of an open flow takes {results['memory']['bytes_per_slot']:.0f} bytes."
     )

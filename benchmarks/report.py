@@ -62,7 +62,7 @@ def fixed(results: Results) -> list[Table]:
 def rates(results: Results) -> list[Table]:
     rows = [
         (
-            trace,
+            f"{trace}, {values['packets']:,} packets",
             kind,
             _millions(rate["packets_per_s"]),
             _megabytes(rate["bytes_per_s"]) + "/s" if rate["bytes_per_s"] else TOO_SHORT,
@@ -71,7 +71,7 @@ def rates(results: Results) -> list[Table]:
         for trace, values in results["rates"].items()
         for kind, rate in values["rates"].items()
     ]
-    table = _table(f"Rates, {results['packets']:,} packets", ("trace", "to", "packets/s", "bytes/s", "seconds"), rows)
+    table = _table("Rates", ("trace", "to", "packets/s", "bytes/s", "seconds"), rows)
     return [table, *(stages(results, trace) for trace in results["rates"])]
 
 

@@ -234,8 +234,16 @@ BENCH = {
     "machine": {"cpu": "Some CPU", "python": "3.12.1"},
     "fixed": {"extract_one_packet_s": {"median": 0.912}, "compile_s": 17.6},
     "rates": {
-        "mix": {"flows": 100_000, "rates": {"kernels": {"packets_per_s": 7.654e6}, "csv": {"packets_per_s": None}}},
-        "small": {"flows": 64, "rates": {"kernels": {"packets_per_s": 9e6}, "csv": {"packets_per_s": 5e6}}},
+        "mix": {
+            "packets": 2_000_000,
+            "flows": 100_000,
+            "rates": {"kernels": {"packets_per_s": 7.654e6}, "csv": {"packets_per_s": None}},
+        },
+        "small": {
+            "packets": 8_000_000,
+            "flows": 64,
+            "rates": {"kernels": {"packets_per_s": 9e6}, "csv": {"packets_per_s": 5e6}},
+        },
     },
     "memory": {"bytes_per_slot": 641.4},
     "peers": {
@@ -254,7 +262,7 @@ def test_speed_table(tmp_path: Path) -> None:
     table.write(tmp_path / "results.json", readme)
     lines = readme.read_text("utf-8").splitlines()
     assert (lines[0], lines[1], lines[-2], lines[-1]) == ("before", table.BEGIN, table.END, "after")
-    assert "| mix, 100,000 flows | 7.65 million | too short |" in lines
+    assert "| mix, 2,000,000 packets, 100,000 flows | 7.65 million | too short |" in lines
     assert "| dpkt 1.9.8 | 98.7 | too short |" in lines
     assert not any("old" in line or "softflowd" in line for line in lines)
 
