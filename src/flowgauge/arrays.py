@@ -29,8 +29,8 @@ def ip_array(version: ArrayLike, hi: ArrayLike, lo: ArrayLike, memory: Memory) -
 def mac_array(mac: ArrayLike, memory: Memory) -> pa.Array:
     """Text aa:bb:cc:dd:ee:ff of 48-bit host integers; null where there is none (NO_MAC)."""
     column = _column(mac, np.uint64)
-    valid = column != NO_MAC
-    return _strings((len(column), MAC_BYTES), memory, lambda offsets, data: put_macs(column, offsets, data), valid)
+    null = column == NO_MAC
+    return _strings((len(column), MAC_BYTES), memory, lambda offsets, data: put_macs(column, offsets, data), null)
 
 
 def community_id_array(
@@ -43,17 +43,20 @@ def community_id_array(
     src_port: ArrayLike,
     dst_port: ArrayLike,
     memory: Memory,
+    null: NDArray[np.bool_] | None = None,
 ) -> pa.Array:
     """Community ID version 1 with seed 0, of the sender and receiver of each flow's first packet.
 
     For ICMP and ICMPv6 `src_port` is the type and `dst_port` the code; for protocols other than
-    these, TCP, UDP and SCTP the ports do not count. Addresses as in :func:`ip_array`.
+    these, TCP, UDP and SCTP the ports do not count. Addresses as in :func:`ip_array`. Where `null` is true there is
+    no id.
     """
     columns = (ip_version, src_hi, src_lo, dst_hi, dst_lo, protocol, src_port, dst_port)
     dtypes = (np.uint8, np.uint64, np.uint64, np.uint64, np.uint64, np.uint8, np.uint16, np.uint16)
     ends = Endpoints(*(_column(values, dtype) for values, dtype in zip(columns, dtypes, strict=True)))
     scratch = np.zeros(WORDS, np.uint32), np.zeros(STATE_WORDS, np.uint32)
-    return _strings((len(ends.version), ID_BYTES), memory, lambda offsets, data: put_ids(ends, *scratch, offsets, data))
+    rows = len(ends.version)
+    return _strings((rows, ID_BYTES), memory, lambda offsets, data: put_ids(ends, *scratch, offsets, data), null)
 
 
 def text_array(texts: Iterable[str]) -> pa.Array:
@@ -85,12 +88,11 @@ def _strings(
     shape: tuple[int, int],
     memory: Memory,
     fill: Callable[[NDArray[Any], NDArray[Any]], int],
-    valid: NDArray[np.bool_] | None = None,
+    null: NDArray[np.bool_] | None = None,
 ) -> pa.Array:
-    """An Arrow string array of `shape`: so many texts of at most so many bytes, which `fill` writes."""
+    """An Arrow string array of `shape`: so many texts of at most so many bytes, which `fill` writes; see `validity`."""
     rows, width = shape
     offsets, data = memory.empty(rows + 1, np.int32), memory.empty(rows * width, np.uint8)
     offsets[0] = 0
     used = fill(offsets, data)
-    nulls = None if valid is None else ~valid
-    return pa.Array.from_buffers(pa.string(), rows, [validity(nulls), pa.py_buffer(offsets), pa.py_buffer(data[:used])])
+    return pa.Array.from_buffers(pa.string(), rows, [validity(null), pa.py_buffer(offsets), pa.py_buffer(data[:used])])

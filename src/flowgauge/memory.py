@@ -41,7 +41,7 @@ class Memory:
     def empty(self, shape: int | tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         """An array of that shape and type."""
         size = math.prod((shape,) if isinstance(shape, int) else shape) * np.dtype(dtype).itemsize
-        return self._block(size)[:size].view(dtype).reshape(shape)
+        return self._block(size).view(dtype).reshape(shape)
 
     def columns(self, shape: tuple[int, ...], rows: int, dtype: DTypeLike) -> NDArray[Any]:
         """Columns to be filled row by row: of `shape` and one more axis, of at least `rows`.

@@ -103,20 +103,14 @@ class RecordBuilder:
         if not self._hosts:
             source, destination = (words["src_hi"], words["src_lo"]), (words["dst_hi"], words["dst_lo"])
             src_port, dst_port = ports[:, :rows]
-            ids = community_id_array(version, *source, *destination, protocol, src_port, dst_port, memory)
-            found["community_id"] = _without(ids, unknown)
+            found["community_id"] = community_id_array(
+                version, *source, *destination, protocol, src_port, dst_port, memory, unknown != 0
+            )
         for side in ("client", "server"):
             found[f"{side}_ip"] = ip_array(version, words[f"{side}_hi"], words[f"{side}_lo"], memory)
             found[f"{side}_mac"] = mac_array(words[f"{side}_mac"], memory)
         found.update((name, dictionary.array(captures)) for name, dictionary in self._labels.items())
         return found
-
-
-def _without(ids: pa.Array, unknown: Array) -> pa.Array:
-    """Null where the packet had no header to make an id of."""
-    if not unknown.any():
-        return ids
-    return pa.Array.from_buffers(ids.type, len(ids), [validity(unknown != 0), *ids.buffers()[1:]])
 
 
 class _Packer:
