@@ -41,6 +41,7 @@ def _clear(q):
     q.fragment = NOT_FRAGMENT
     q.fragment_id = 0
     q.length_lies = 0
+    q.tunnel_depth = 0
 
 
 @byte_kernel

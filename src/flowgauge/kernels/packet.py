@@ -22,6 +22,7 @@ I64 = NDArray[np.int64]
 
 BATCH_ROWS = 8192
 CACHE_LINE = 64  # bytes
+MAX_TUNNELS = 8  # encapsulations of a packet that are walked
 
 # Link-layer address of a packet that has none (raw IP, loopback).
 NO_MAC = np.uint64(1 << 48)
@@ -32,66 +33,6 @@ NO_GAP = np.int64(-1)
 
 # Values of the field `fragment`.
 NOT_FRAGMENT, FIRST_FRAGMENT, TAIL_FRAGMENT = np.uint8(0), np.uint8(1), np.uint8(2)
-
-# Times are ns since the epoch, lengths bytes, addresses and ports host integers.
-PACKET = np.dtype(
-    [
-        # what feature groups count: one line of the cache
-        ("time", np.int64),  # as recorded (the clock's, where the record has none or it is not genuine)
-        ("gap", np.int64),  # ns since the latest time so far in the flow, never below 0
-        ("gap_direction", np.int64),  # the same in flow and direction
-        ("clock", np.int64),  # the running clock of the trace
-        ("frame_len", np.uint32),  # bytes on the wire
-        ("ip_len", np.uint32),
-        ("payload_len", np.uint32),
-        ("slot", np.int32),  # of the flow record, -1 where the packet is not metered
-        ("epoch", np.int64),  # number of the boundary interval that the record lies in
-        ("direction", np.uint8),  # 0 client to server, 1 server to client
-        ("tcp_flags", np.uint8),
-        ("fragment", np.uint8),
-        ("protocol", np.uint8),
-        ("reason", np.uint8),
-        ("swapped", np.uint8),  # 1 where the source is the key's second endpoint
-        ("connection", np.uint8),  # 1 where the rules on TCP connections apply
-        ("ip_version", np.uint8),
-        # what a packet's flow is found by, and followed by
-        ("src_hi", np.uint64),  # IPv4: 0
-        ("src_lo", np.uint64),
-        ("dst_hi", np.uint64),
-        ("dst_lo", np.uint64),
-        ("key_word", np.uint64),  # ports, VLAN, protocol and version of the flow key
-        ("key_hash", np.uint32),
-        ("tcp_seq", np.uint32),
-        ("tcp_ack", np.uint32),
-        ("tcp_window", np.uint16),
-        ("src_port", np.uint16),  # ICMP: the Community ID pseudo-ports
-        ("dst_port", np.uint16),
-        ("tcp_wscale", np.uint8),
-        ("icmp_type", np.uint8),
-        ("icmp_code", np.uint8),
-        ("length_lies", np.uint8),  # 1 where the IP length is more than the wire held
-        ("vlan", np.uint16),  # innermost tag's VID, 0 is none
-        # where it was captured, and the rest of its headers
-        ("offset", np.uint64),  # of the first captured byte, in the source's buffer
-        ("record_offset", np.int64),  # of the record, in the uncompressed input
-        ("number", np.int64),  # frame number in its file, from 1
-        ("src_mac", np.uint64),
-        ("dst_mac", np.uint64),
-        ("payload_offset", np.uint64),  # in the source's buffer
-        ("caplen", np.uint32),  # bytes captured
-        ("payload_caplen", np.uint32),  # payload bytes captured
-        ("fragment_id", np.uint32),
-        ("link", np.uint16),  # LINKTYPE_ value
-        ("vlan_outer", np.uint16),  # first tag's VID
-    ],
-    align=True,
-)
-
-
-class PacketBatch(NamedTuple):
-    """A batch, as kernels take it: a tuple of record arrays is recognised in half the time of a bare one."""
-
-    packets: Any  # record array of PACKET
 
 
 def in_lines(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -107,6 +48,76 @@ def in_lines(dtype: np.dtype[Any]) -> np.dtype[Any]:
         "aligned": True,
     }
     return np.dtype(layout)
+
+
+# Times are ns since the epoch, lengths bytes, addresses and ports host integers.
+PACKET = in_lines(
+    np.dtype(
+        [
+            # what feature groups count: one line of the cache
+            ("time", np.int64),  # as recorded (the clock's, where the record has none or it is not genuine)
+            ("gap", np.int64),  # ns since the latest time so far in the flow, never below 0
+            ("gap_direction", np.int64),  # the same in flow and direction
+            ("clock", np.int64),  # the running clock of the trace
+            ("frame_len", np.uint32),  # bytes on the wire
+            ("ip_len", np.uint32),
+            ("payload_len", np.uint32),
+            ("slot", np.int32),  # of the flow record, -1 where the packet is not metered
+            ("epoch", np.int32),  # number of the boundary interval that the record lies in
+            ("direction", np.uint8),  # 0 client to server, 1 server to client
+            ("tcp_flags", np.uint8),
+            ("fragment", np.uint8),
+            ("protocol", np.uint8),
+            ("reason", np.uint8),
+            ("swapped", np.uint8),  # 1 where the source is the key's second endpoint
+            ("connection", np.uint8),  # 1 where the rules on TCP connections apply
+            ("ip_version", np.uint8),
+            ("tunnel_depth", np.uint8),  # encapsulations around the IP packet that is metered
+            # what a packet's flow is found by, and followed by
+            ("src_hi", np.uint64),  # IPv4: 0
+            ("src_lo", np.uint64),
+            ("dst_hi", np.uint64),
+            ("dst_lo", np.uint64),
+            ("key_word", np.uint64),  # ports, VLAN, protocol and version of the flow key
+            ("key_hash", np.uint32),
+            ("tcp_seq", np.uint32),
+            ("tcp_ack", np.uint32),
+            ("tcp_window", np.uint16),
+            ("src_port", np.uint16),  # ICMP: the Community ID pseudo-ports
+            ("dst_port", np.uint16),
+            ("tcp_wscale", np.uint8),
+            ("icmp_type", np.uint8),
+            ("icmp_code", np.uint8),
+            ("length_lies", np.uint8),  # 1 where the IP length is more than the wire held
+            ("vlan", np.uint16),  # innermost tag's VID, 0 is none
+            # where it was captured, and the rest of its headers
+            ("offset", np.uint64),  # of the first captured byte, in the source's buffer
+            ("record_offset", np.int64),  # of the record, in the uncompressed input
+            ("number", np.int64),  # frame number in its file, from 1
+            ("src_mac", np.uint64),
+            ("dst_mac", np.uint64),
+            ("payload_offset", np.uint64),  # in the source's buffer
+            ("caplen", np.uint32),  # bytes captured
+            ("payload_caplen", np.uint32),  # payload bytes captured
+            ("fragment_id", np.uint32),
+            ("link", np.uint16),  # LINKTYPE_ value
+            ("vlan_outer", np.uint16),  # first tag's VID
+            # what few packets have: neither set nor read for the others
+            ("tunnel_id", np.uint32, (MAX_TUNNELS,)),  # outermost first, of the first tunnel_depth
+            ("tunnel_kind", np.uint8, (MAX_TUNNELS,)),
+            ("realm", np.uint32),  # tunnel ids that belong to the flow key, where tunnel_depth is not 0
+            ("tcp_mss", np.uint16),  # of a SYN, 0 without the option
+            ("tcp_sack", np.uint8),  # of a SYN: 1 where SACK is permitted
+        ],
+        align=True,
+    )
+)
+
+
+class PacketBatch(NamedTuple):
+    """A batch, as kernels take it: a tuple of record arrays is recognised in half the time of a bare one."""
+
+    packets: Any  # record array of PACKET
 
 
 def zeroed_records(rows: int, dtype: np.dtype[Any]) -> Any:
