@@ -31,6 +31,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from oracle_tcp import Tracker
+
 SECOND = 1_000_000_000
 HOUR = 3600 * SECOND
 ICMP, TCP, UDP, ICMPV6, SCTP = 1, 6, 17, 58, 132
@@ -496,6 +498,8 @@ class Transport(NamedTuple):
     ack: int = 0
     window: int = 0
     window_scale: int | None = None
+    mss: int = 0  # 0 without the option
+    sack: bool = False
     icmp_type: int | None = None
     icmp_code: int | None = None
 
@@ -531,22 +535,30 @@ def _decode_tcp(known: bytes, inside: int) -> Transport:
         seq=u32(known, 4),
         ack=u32(known, 8),
         window=u16(known, 14),
-        window_scale=_window_scale(known[20:header]),
+        **_syn_options(known[20:header]),
     )
 
 
-def _window_scale(options: bytes) -> int | None:
+def _syn_options(options: bytes) -> dict[str, Any]:
+    """The options that count, each where its length is the right one."""
+    found: dict[str, Any] = {}
     at = 0
     while at < len(options) and options[at] != 0:
         if options[at] == 1:
             at += 1
             continue
         if at + 2 > len(options) or options[at + 1] < 2:
-            return None
-        if options[at] == 3 and options[at + 1] == 3 and at + 3 <= len(options):
-            return min(14, options[at + 2])  # RFC 7323 §2.3: 14 at most
+            break
+        option = options[at : at + options[at + 1]]
+        if len(option) == option[1]:
+            if option[:2] == b"\x03\x03":
+                found["window_scale"] = min(14, option[2])  # RFC 7323 §2.3: 14 at most
+            elif option[:2] == b"\x02\x04":
+                found["mss"] = u16(option, 2)
+            elif option[:2] == b"\x04\x02":
+                found["sack"] = True
         at += options[at + 1]
-    return None
+    return found
 
 
 def _decode_udp(known: bytes, inside: int) -> Transport:
@@ -855,6 +867,7 @@ class Record:
     start: int  # earliest time
     end: int  # latest time
     members: list[Member] = field(default_factory=list)
+    tcp: Row = field(default_factory=dict)  # the columns of that group
 
 
 @dataclass
@@ -869,6 +882,7 @@ class Flow:
     client_by: str
     protocol: int
     connection: Connection = field(default_factory=Connection)
+    tracker: Tracker = field(default_factory=Tracker)
     used: int = 0  # clock of the latest packet
     latest: int | None = None
     latest_of_side: list[int | None] = field(default_factory=lambda: [None, None])
@@ -904,6 +918,19 @@ class FlowTable:
         self._count(flow, packet)
         if packet.is_segment:
             self._follow_connection(flow, packet)
+            self._track(flow, packet)
+
+    def _track(self, flow: Flow, packet: Packet) -> None:
+        """The section "TCP connections"."""
+        record = flow.record
+        assert record is not None
+        if self.options.key == "hosts":
+            return
+        direction = record.members[-1].direction
+        if len(record.members) == 1:
+            flow.tracker.open(direction)
+        if packet.transport.flags:
+            flow.tracker.add(packet.transport, direction, packet.time, first_part=record.part == 0)
 
     def _flow_of(self, packet: Packet, key: tuple[Any, ...]) -> Flow:
         """The flow that the packet belongs to, whose record takes it."""
@@ -943,6 +970,9 @@ class FlowTable:
         if flow.record is not None and (flow.reason == "late" or waiting):
             return flow
         self._end(flow, "")
+        rst_side = flow.connection.rst_side
+        rst_end = None if rst_side is None else int(rst_side != flow.client_side)
+        flow.tracker = Tracker.late(flow.reason, rst_end)
         self._next_part(flow, packet)
         flow.reason = "late"
         return flow
@@ -989,14 +1019,17 @@ class FlowTable:
 
     def _next_part(self, flow: Flow, packet: Packet) -> None:
         flow.last_part += 1
+        before = flow.client_side
         if self.options.first_is_client:  # "the first sender of a record is the client"
             flow.client_side = packet.side(self.options)
+        flow.tracker.next_part(swapped=flow.client_side != before)
         identity = flow.flow_id, flow.first_packet, flow.last_part
         flow.record = Record(*identity, flow.client_side, flow.client_by, packet.time, packet.time)
 
     def _end(self, flow: Flow, reason: str) -> None:
         """The record is over; a flow that was closed keeps its own reason."""
         if flow.record is not None:
+            flow.record.tcp = flow.tracker.report()
             self.ended.append((flow.record, flow.reason or reason))
         flow.record = None
 
@@ -1171,6 +1204,7 @@ def make_row(record: Record, reason: str, options: Options) -> Row:
         **_sizes(record),
         **_gaps(record),
         **_flags(record),
+        **record.tcp,
     }
 
 

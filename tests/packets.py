@@ -65,10 +65,14 @@ def tcp(
     *,
     window: int = 65535,
     scale: int | None = None,
+    mss: int | None = None,
+    sack: bool = False,
     offset: int | None = None,
 ) -> Layer:
-    """RFC 9293 §3.1. `scale` adds the window scale option; `offset` overrides the data offset."""
+    """RFC 9293 §3.1. `scale`, `mss` and `sack` add those options; `offset` overrides the data offset."""
     options = b"" if scale is None else bytes((1, 3, 3, scale))
+    options += b"" if mss is None else struct.pack("!BBH", 2, 4, mss)
+    options += bytes((1, 1, 4, 2)) if sack else b""
     bits = sum(1 << FLAGS.index(flag) for flag in flags)
     words = 5 + len(options) // 4 if offset is None else offset
     header = struct.pack("!HHIIBBHHH", source, destination, seq % 2**32, ack % 2**32, words << 4, bits, window, 0, 0)

@@ -124,6 +124,8 @@ def segments(ports: SearchStrategy[tuple[int, int]]) -> SearchStrategy[Layer]:
             "payload": st.sampled_from(SIZES[:4]).map(bytes),
             "window": st.sampled_from([65535, 0, 1, 2, 3]),
             "scale": st.sampled_from([None, 0, 1, 14, 15]),
+            "mss": st.sampled_from([None, None, 0, 1460]),
+            "sack": st.booleans(),
         }
     )
     return st.builds(lambda pair, values: tcp(*pair, **values), ports, fields)
@@ -313,6 +315,45 @@ def exchanges(draw: st.DrawFn) -> Frames:
         )
         if not kind.endswith(("+", "-")) and "R" not in flags:
             next_number[side] = (seq + len(payload) + ("S" in flags) + ("F" in flags)) % 2**32
+        result.append(Sent(time, *_plain(ip4(segment, *((A, B), (B, A))[side]))))
+    return result
+
+
+BLOCK = 10
+"""Bytes; segments of lossy transfers begin and end at multiples."""
+
+
+@st.composite
+def losses(draw: st.DrawFn) -> Frames:
+    """Transfers whose segments are lost, repeated, late and acknowledged unseen, maybe caught in the middle."""
+    starts = draw(st.sampled_from([(0, 0), (2**32 - 35, 5), (2**31 - 20, 2**32 - 1)]))
+    steps = [(0, "S", 0, 0, 0), (1, "SA", 0, 0, 0), (0, "A", 0, 0, 0)][draw(st.sampled_from([0, 0, 0, 1, 2, 3])) :]
+    step = st.tuples(
+        st.sampled_from([0, 0, 1]),
+        st.sampled_from(["A", "A", "PA", "PA", "PA", "FA", "RA", "R", "SA", "P"]),
+        st.integers(0, 12),  # block at which the segment begins
+        st.integers(1, 4),  # blocks that it has
+        st.integers(0, 14),  # blocks of the peer that it acknowledges
+    )
+    steps += draw(st.lists(step, min_size=1, max_size=30))
+    scale, time, result = draw(st.sampled_from([None, 2])), START, []
+    for side, flags, block, blocks, acked in steps:
+        time += draw(st.sampled_from([1, SECOND // 100, SECOND]))
+        opening = "S" in flags
+        seq = starts[side] + (0 if opening else 1 + block * BLOCK - draw(st.sampled_from([0, 0, 0, 1])))
+        ack = starts[1 - side] + 1 + acked * BLOCK if "A" in flags else 0
+        segment = tcp(
+            (40000, 443)[side],
+            (443, 40000)[side],
+            flags,
+            seq,
+            ack,
+            bytes(blocks * BLOCK if "P" in flags else draw(st.sampled_from([0, 0, 0, 1]))),
+            window=draw(st.sampled_from([1000, 1000, 1000, 0])),
+            scale=scale if opening else None,
+            mss=1400 if opening else None,
+            sack=opening,
+        )
         result.append(Sent(time, *_plain(ip4(segment, *((A, B), (B, A))[side]))))
     return result
 

@@ -52,6 +52,13 @@ def test_both_follow_orderly_connections_alike(frames: Frames, options: dict[str
     assert_agreement(frames, options)
 
 
+@examples(300)
+@given(frames=strategies.losses(), options=strategies.options())
+def test_both_follow_lossy_connections_alike(frames: Frames, options: dict[str, Any]) -> None:
+    """Segments that are lost, repeated, late and acknowledged unseen are counted alike."""
+    assert_agreement(frames, options)
+
+
 @examples(200)
 @given(frames=strategies.fragments(), options=strategies.options())
 def test_both_order_fragments_alike(frames: Frames, options: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from meters import METERS, Result
+from oracle_tcp import COLUMNS as TCP_COLUMNS
 from packets import (
     A6,
     B6,
@@ -1342,6 +1343,7 @@ def test_nothing_seen_is_null_and_counts_are_0(meter: Meter) -> None:
     expected += [f"{view}{series}_std" for view in ("", "up_") for series in ("ip_len", "payload_len")]
     expected += [f"{view}iat_{name}_s" for view in ("", "up_", "down_") for name in ("min", "mean", "std", "max")]
     expected += ["vlan", "vlan_outer", "tunnel", "icmp_type", "icmp_code"]
+    expected += TCP_COLUMNS
     assert sorted(empty) == sorted(expected)
     assert (row["down_packets"], row["down_payload_packets"], row["syn_packets"]) == (0, 0, 0)
 

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from flowgauge.kernels.addresses import MAC_BYTES, MAX_ADDRESS, put_addresses, put_macs
 from flowgauge.kernels.community import ID_BYTES, STATE_WORDS, WORDS, Endpoints, put_ids
+from flowgauge.kernels.connection import LETTER_BYTES, MAX_HISTORY, put_histories
 from flowgauge.kernels.packet import NO_MAC
 from flowgauge.memory import Memory
 
@@ -65,6 +66,19 @@ def text_array(texts: Iterable[str]) -> pa.Array:
     offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
     buffers = [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded))]
     return pa.Array.from_buffers(pa.string(), len(encoded), buffers)
+
+
+def category_array(codes: ArrayLike, texts: Iterable[str], null: NDArray[np.bool_] | None = None) -> pa.Array:
+    """A dictionary array: the text of each code; null where `null` is true."""
+    indices = plain_array(pa.int32(), _column(codes, np.int32), validity(null))
+    return pa.DictionaryArray.from_arrays(indices, text_array(texts))
+
+
+def history_array(words: NDArray[np.uint64], memory: Memory, null: NDArray[np.bool_] | None = None) -> pa.Array:
+    """The letters of packed TCP histories, (row, word); null where `null` is true."""
+    packed = _column(words, np.uint64)
+    shape = len(packed), MAX_HISTORY
+    return _strings(shape, memory, lambda offsets, data: put_histories(packed, LETTER_BYTES, offsets, data), null)
 
 
 def validity(null: NDArray[np.bool_] | None) -> pa.Buffer | None:

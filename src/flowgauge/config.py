@@ -10,7 +10,7 @@ from typing import Any
 from flowgauge.errors import ConfigError
 
 NANOSECONDS = 1_000_000_000
-DEFAULT_FEATURES = ("core", "size", "iat", "flags")
+DEFAULT_FEATURES = ("core", "size", "iat", "flags", "tcp")
 DEFAULT_MAX_FLOWS = 4_194_304
 TIMEOUT_CLASSES = ("tcp", "udp", "icmp", "other")
 _MAX_SECONDS = 2**62 // NANOSECONDS // 2

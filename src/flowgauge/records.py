@@ -82,6 +82,7 @@ class RecordBuilder:
             values.update(feature.finalize(state, flows, self.memory))
         arrays = self._texts(flows)
         pack = _Packer()
+        arrays |= {name: value for name, value in values.items() if isinstance(value, pa.Array)}
         columns = [arrays.get(name) or pack(kind, dtype, *values[name]) for name, kind, dtype in self._fields]
         return pa.RecordBatch.from_arrays(columns, schema=self.schema)
 
@@ -120,6 +121,9 @@ class _Packer:
         self._bitmaps: dict[int, tuple[Any, pa.Buffer]] = {}
 
     def __call__(self, kind: pa.DataType, dtype: np.dtype[Any] | None, values: Array, null: Array | None) -> pa.Array:
+        if dtype == np.bool_:
+            bits = np.packbits(values != 0, bitorder="little")  # as Arrow holds them
+            return pa.Array.from_buffers(kind, len(values), [self._validity(null), pa.py_buffer(bits)])
         return plain_array(kind, np.ascontiguousarray(values, dtype), self._validity(null))
 
     def _validity(self, null: Array | None) -> pa.Buffer | None:

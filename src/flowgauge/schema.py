@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 VERSION = 1
 """Version of the column set; a changed formula raises it, with a line in the changelog."""
 
-GROUPS = ("core", "size", "iat", "flags")
+GROUPS = ("core", "size", "iat", "flags", "tcp")
 DIRECTIONS = ("", "up_", "down_")
 TCP_FLAGS = ("fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr")
 LABEL_COLUMNS = ("app", "action")
@@ -146,6 +146,37 @@ def _flags() -> list[Column]:
     return columns
 
 
+def _tcp() -> list[Column]:
+    rows = [
+        ("tcp_state", "category", "", "what the connection did, as Zeek's conn_state; null without a TCP segment"),
+        ("tcp_history", "string", "", "letters of what was seen, in order, as Zeek's history; 24 at most"),
+        ("handshake_syn_rtt_s", "float64", "s", "from the client's latest SYN to the server's first SYN+ACK"),
+        ("handshake_ack_rtt_s", "float64", "s", "from the latest SYN+ACK to the client's first acknowledgement of it"),
+    ]
+    columns = [Column(name, kind, unit, "tcp", "feature", text) for name, kind, unit, text in rows]
+    counted = (
+        ("retransmitted_packets", "int64", "packets", "segments whose payload was all seen before"),
+        ("retransmitted_bytes", "int64", "bytes", "payload bytes that were seen before"),
+        ("out_of_order_packets", "int64", "packets", "segments with payload that was passed over before"),
+        ("gap_bytes", "int64", "bytes", "payload bytes that were acknowledged but not seen"),
+        ("duplicate_acks", "int64", "packets", "duplicate acknowledgements (RFC 5681 §2)"),
+        (
+            "zero_windows",
+            "int64",
+            "packets",
+            "segments with a window of 0, but for RSTs and behind the end of the peer",
+        ),
+        ("init_window", "uint16", "bytes", "window of the first segment, unscaled; null in later parts"),
+        ("mss", "uint16", "bytes", "maximum segment size of the SYN; null without"),
+        ("window_scale", "uint8", "", "shift of the SYN's window scale option, 14 at most; null without"),
+        ("sack_permitted", "bool", "", "whether the SYN permits selective acknowledgements; null without a SYN"),
+    )
+    for prefix in DIRECTIONS[1:]:
+        for name, kind, unit, text in counted:
+            columns.append(Column(prefix + name, kind, unit, "tcp", "feature", f"{text}, {_VIEW[prefix]}"))
+    return columns
+
+
 _LABELS = {
     "app": Column("app", "category", "", "core", "label", "application, from the file's name"),
     "action": Column("action", "category", "", "core", "label", "what the application was doing, from the file's name"),
@@ -168,6 +199,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     "size": tuple(_size()),
     "iat": tuple(_iat()),
     "flags": tuple(_flags()),
+    "tcp": tuple(_tcp()),
 }
 """Columns of each group, in output order; the labels follow those of `core`."""
 
@@ -184,6 +216,7 @@ def arrow_type(kind: str) -> pa.DataType:
     import pyarrow as pa
 
     types = {
+        "bool": pa.bool_(),
         "int32": pa.int32(),
         "int64": pa.int64(),
         "uint8": pa.uint8(),

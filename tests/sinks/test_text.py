@@ -48,8 +48,8 @@ def json_rows(**columns: Any) -> list[dict[str, Any]]:
 
 def in_csv(value: Any) -> str:
     """The field that a native value is."""
-    if isinstance(value, float):
-        return str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
     return "" if value is None else str(value)
 
 

@@ -7,12 +7,12 @@ ended records. State starts as zeros. Groups are listed here and nowhere else.
 
 from __future__ import annotations
 
-from flowgauge.features import core, flags, iat, size
+from flowgauge.features import core, flags, iat, size, tcp
 from flowgauge.features._feature import Feature
 
 __all__ = ["FEATURES", "Feature", "chosen_features"]
 
-FEATURES: tuple[Feature, ...] = (core.FEATURE, size.FEATURE, iat.FEATURE, flags.FEATURE)
+FEATURES: tuple[Feature, ...] = (core.FEATURE, size.FEATURE, iat.FEATURE, flags.FEATURE, tcp.FEATURE)
 """Every group in output order; `core` is always on."""
 
 

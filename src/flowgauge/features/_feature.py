@@ -6,15 +6,16 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from flowgauge.kernels._jit import helper, inline_helper, prefetch
 from flowgauge.memory import Memory
 
 Array = NDArray[Any]
-# A finished column: values, and where they are null (None: nowhere). Columns that are null in the
-# same places share one mask object.
-Values = tuple[Array, Array | None]
+# A finished column: values, and where they are null (None: nowhere); or a finished array of texts.
+# Columns that are null in the same places share one mask object.
+Values = tuple[Array, Array | None] | pa.Array
 
 _AHEAD = 32  # packets
 

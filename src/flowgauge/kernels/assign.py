@@ -23,13 +23,26 @@ from flowgauge.kernels.lifetime import (
     wheel_add,
     wheel_remove,
 )
-from flowgauge.kernels.packet import METERED, NO_GAP, TAIL_FRAGMENT
+from flowgauge.kernels.packet import (
+    CONTINUES,
+    ENDS,
+    FOLLOWED,
+    LATE_BY_FIN,
+    LATE_BY_RST,
+    LATE_BY_SERVER_RST,
+    METERED,
+    NO_GAP,
+    OPENS,
+    SWAPPED_ROLES,
+    TAIL_FRAGMENT,
+)
 from flowgauge.kernels.state import (
     ACTIVE,
     BY_FIRST,
     CLIENT_IS_B,
     CLOSE_WAIT,
     CLOSED,
+    CLOSED_FIN,
     CLOSED_RST,
     DONE,
     END_ACTIVE,
@@ -59,7 +72,7 @@ INDEX_AHEAD, KEY_AHEAD = 24, 12
 @helper
 def _closed_verdict(q, k, idle, s):
     """A packet on a closed flow."""
-    if (q.connection and is_bare_syn(q.tcp_flags)) or (idle != NEVER and q.time - last_time(k) > idle):
+    if (q.connection == ENDS and is_bare_syn(q.tcp_flags)) or (idle != NEVER and q.time - last_time(k) > idle):
         return NEW_FLOW
     if k.marks & LATE:
         return STAYS
@@ -81,7 +94,7 @@ def _verdict(q, k, c, s):
         return _closed_verdict(q, k, idle, s), END_GONE
     if idle != NEVER and q.time - last_time(k) > idle:
         return NEW_FLOW, END_IDLE
-    if q.connection and is_bare_syn(q.tcp_flags) and opens_anew(k, q):
+    if q.connection == ENDS and is_bare_syn(q.tcp_flags) and opens_anew(k, q):
         return NEW_FLOW, END_REUSE
     if c.active != NEVER and q.time - k.part_start > c.active:
         return NEXT_PART, END_ACTIVE
@@ -166,13 +179,20 @@ def _swap_roles(k):
 
 
 @helper
-def _next_part(q, k, c):
-    """The next part of a flow whose record has ended."""
+def _next_part(q, k, c, previous):
+    """The next part of a flow whose record, in the slot `previous`, has ended."""
     k.part += 1
+    swaps = c.first_is_client and q.direction == 1
+    if swaps:
+        _swap_roles(k)
     if k.marks & CLOSED:
         k.marks |= LATE
-    if c.first_is_client and q.direction == 1:
-        _swap_roles(k)
+        if k.marks & CLOSED_FIN:
+            q.begins = LATE_BY_FIN
+        else:
+            q.begins = LATE_BY_SERVER_RST if k.marks & RST_BY_SERVER else LATE_BY_RST
+    else:
+        q.begins, q.previous = (CONTINUES | SWAPPED_ROLES) if swaps else CONTINUES, previous
 
 
 @helper
@@ -220,6 +240,7 @@ def _count(q, t, number):
     q.direction = q.swapped ^ np.uint8(k.marks & CLIENT_IS_B != 0)
     if k.slot < 0:
         k.slot = new_slot(s, t.free_slots)
+        q.begins |= OPENS
         _open_record(q, k, t.flows[k.slot], s.capture)
     if _count_time(q, k):
         t.flows[k.slot].clock_back += 1
@@ -229,7 +250,7 @@ def _count(q, t, number):
     k.used, k.used_clock = s.ordinal, q.clock
     if not is_bare_syn(q.tcp_flags) and not (q.fragment == TAIL_FRAGMENT and q.protocol == TCP):
         k.marks |= PROGRESSED
-    if q.connection and track(k, q):
+    if q.connection == ENDS and track(k, q):
         _note_closed(t, number)
     return k.slot
 
@@ -261,9 +282,10 @@ def _settle(q, t, number):
     verdict, reason = _verdict(q, k, c, s)
     if verdict == STAYS:
         return
+    slot = k.slot
     end_record(s, k, t.flows, t.ended, END_IDLE if reason == END_GONE else reason, s.epoch + 1)
     if verdict == NEXT_PART:
-        _next_part(q, k, c)
+        _next_part(q, k, c, slot)
     else:
         _next_flow(q, t, number, reason)
 
@@ -284,13 +306,15 @@ def assign(p, begin, stop, t):
             s.source_epoch = q.epoch
             boundary(t, q.clock)
         s.clock = q.clock
-        q.slot = -1
+        q.slot, q.begins = -1, 0
         if q.reason != METERED:
             continue
         if _lacks_room(t):
             s.status = FULL
             return i
-        q.connection = c.tcp_end and q.protocol == TCP and q.fragment != TAIL_FRAGMENT
+        q.connection = 0
+        if q.protocol == TCP and q.fragment != TAIL_FRAGMENT and not c.hosts:
+            q.connection = ENDS if c.tcp_end else FOLLOWED
         number = _find(q, t)
         if number >= 0:
             _settle(q, t, number)

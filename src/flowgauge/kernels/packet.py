@@ -50,6 +50,13 @@ def in_lines(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(layout)
 
 
+# Values of the field `connection`: the segment is followed, and may end the connection or open another.
+FOLLOWED, ENDS = np.uint8(1), np.uint8(2)
+# Bits of the field `begins`, 0 where the packet opens no record: a new flow; a flow in its next part, maybe with the
+# roles of its ends swapped; a flow that was closed and has left.
+OPENS, CONTINUES, SWAPPED_ROLES = np.uint8(1), np.uint8(2), np.uint8(4)
+LATE_BY_FIN, LATE_BY_RST, LATE_BY_SERVER_RST = np.uint8(8), np.uint8(16), np.uint8(32)
+
 # Times are ns since the epoch, lengths bytes, addresses and ports host integers.
 PACKET = in_lines(
     np.dtype(
@@ -70,9 +77,10 @@ PACKET = in_lines(
             ("protocol", np.uint8),
             ("reason", np.uint8),
             ("swapped", np.uint8),  # 1 where the source is the key's second endpoint
-            ("connection", np.uint8),  # 1 where the rules on TCP connections apply
+            ("connection", np.uint8),  # FOLLOWED or ENDS for a segment of a TCP connection
             ("ip_version", np.uint8),
             ("tunnel_depth", np.uint8),  # encapsulations around the IP packet that is metered
+            ("begins", np.uint8),  # what record it opens
             # what a packet's flow is found by, and followed by
             ("src_hi", np.uint64),  # IPv4: 0
             ("src_lo", np.uint64),
@@ -105,6 +113,7 @@ PACKET = in_lines(
             # what few packets have: neither set nor read for the others
             ("tunnel_id", np.uint32, (MAX_TUNNELS,)),  # outermost first, of the first tunnel_depth
             ("tunnel_kind", np.uint8, (MAX_TUNNELS,)),
+            ("previous", np.int32),  # slot of the record that goes on, where it CONTINUES
             ("realm", np.uint32),  # tunnel ids that belong to the flow key, where tunnel_depth is not 0
             ("tcp_mss", np.uint16),  # of a SYN, 0 without the option
             ("tcp_sack", np.uint8),  # of a SYN: 1 where SACK is permitted

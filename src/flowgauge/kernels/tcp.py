@@ -6,7 +6,7 @@ import numpy as np
 
 from flowgauge.kernels._jit import helper
 from flowgauge.kernels.header import ACK, FIN, RST, SYN
-from flowgauge.kernels.packet import NO_WSCALE
+from flowgauge.kernels.packet import ENDS, NO_WSCALE
 from flowgauge.kernels.state import (
     ACK_UP,
     CLOSED_FIN,
@@ -113,7 +113,7 @@ def _track_numbers(k, q, direction):
 @helper
 def shows_rst_ignored(k, q):
     """Whether a segment on a flow closed by RST shows that nobody heeded the RST."""
-    if not k.marks & CLOSED_RST or not q.connection:
+    if not k.marks & CLOSED_RST or q.connection != ENDS:
         return False
     if q.tcp_flags == 0 or q.tcp_flags & (RST | SYN) or q.payload_len == 0:
         return False

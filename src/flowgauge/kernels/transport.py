@@ -16,30 +16,36 @@ from flowgauge.kernels.header import (
     TCP,
     UDP,
 )
-from flowgauge.kernels.packet import METERED, NO_WSCALE, TAIL_FRAGMENT, TRUNCATED_TRANSPORT
+from flowgauge.kernels.packet import METERED, TAIL_FRAGMENT, TRUNCATED_TRANSPORT
 
 U = np.uint64
 
 TCP_HEADER, UDP_HEADER, SCTP_HEADER = U(20), U(8), U(12)
-OPTION_END, OPTION_NOP, OPTION_WSCALE = 0, 1, 3
+OPTION_END, OPTION_NOP, OPTION_MSS, OPTION_WSCALE, OPTION_SACK = range(5)
 
 
 @byte_helper
-def _window_scale(data, at, end):
-    """Shift of the window scale option (RFC 7323 §2.2) among the options in data[at:end]."""
+def _syn_options(data, q, at, end):
+    """Window scale (RFC 7323 §2.2), segment size (RFC 9293 §3.7.1) and SACK (RFC 2018 §2) among data[at:end]."""
+    q.tcp_mss = q.tcp_sack = 0
     while at < end:
         kind = data[at]
         if kind == OPTION_END:
-            break
+            return
         if kind == OPTION_NOP:
             at += U(1)
             continue
         if end < at + U(2) or data[at + U(1)] < 2:
-            break
-        if kind == OPTION_WSCALE and data[at + U(1)] == 3 and end >= at + U(3):
-            return min(data[at + U(2)], np.uint8(14))
-        at += U(data[at + U(1)])
-    return NO_WSCALE
+            return
+        length = data[at + U(1)]
+        if end >= at + U(length):
+            if kind == OPTION_WSCALE and length == 3:
+                q.tcp_wscale = min(data[at + U(2)], np.uint8(14))
+            elif kind == OPTION_MSS and length == 4:
+                q.tcp_mss = be16(data, at + U(2))
+            elif kind == OPTION_SACK and length == 2:
+                q.tcp_sack = 1
+        at += U(length)
 
 
 @inline_byte_helper
@@ -54,7 +60,7 @@ def _tcp(data, q, w, end):
     q.tcp_window = be16(data, at + U(14))
     header = max(TCP_HEADER, U(data[at + U(12)] >> 4) * U(4))
     if q.tcp_flags & SYN:
-        q.tcp_wscale = _window_scale(data, at + TCP_HEADER, min(end, at + header))
+        _syn_options(data, q, at + TCP_HEADER, min(end, at + header))
     return header
 
 
