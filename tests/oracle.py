@@ -51,8 +51,11 @@ class Options:
     vlan_in_key: bool = False
     idle_timeout: tuple[float | None, float | None, float | None, float | None] = (120.0, 120.0, 120.0, 120.0)
     active_timeout: float | None = 1800.0
+    attempt_timeout: float | None = None
     no_tcp_end: bool = False
+    forget: bool = False
     first_is_client: bool = False
+    services_only: bool = False
     max_flows: int = 4_194_304
 
     def idle_ns(self, protocol: int) -> int | None:
@@ -63,6 +66,10 @@ class Options:
     @property
     def active_ns(self) -> int | None:
         return _nanoseconds(self.active_timeout)
+
+    @property
+    def attempt_ns(self) -> int | None:
+        return _nanoseconds(self.attempt_timeout)
 
     @property
     def tcp_ends(self) -> bool:
@@ -694,11 +701,11 @@ def decide_client(packet: Packet, previous: bool | None, options: Options) -> tu
             return False, "icmp"
     if previous is not None:
         return previous, "previous"
-    by_port = _decide_by_destination_and_ports(packet)
+    by_port = _decide_by_destination_and_ports(packet, options)
     return (True, "first") if by_port is None else (by_port, "port")
 
 
-def _decide_by_destination_and_ports(packet: Packet) -> bool | None:
+def _decide_by_destination_and_ports(packet: Packet, options: Options) -> bool | None:
     """The page: "the first of these that decides" """
     if went_to_group(packet):
         return True
@@ -706,11 +713,12 @@ def _decide_by_destination_and_ports(packet: Packet) -> bool | None:
     if src == dst == 0:
         return None
     known = services()
-    for is_server_port in (
+    rules = [
         lambda port: (packet.protocol, port) in known,
         lambda port: port < 1024,
         lambda port: port < 32768,
-    ):
+    ]
+    for is_server_port in rules[:1] if options.services_only else rules:
         if is_server_port(src) != is_server_port(dst):
             return is_server_port(dst)
     return None
@@ -949,7 +957,10 @@ class FlowTable:
             return self._flow_of_closed(flow, packet, idle)
         if idle:
             self._end(flow, "idle")
-            return self._open(packet, predecessor=flow)
+            return self._open(packet, predecessor=None if self.options.forget else flow)
+        if self._is_given_up(flow, packet):
+            self._end(flow, "idle")
+            return self._open(packet, predecessor=None if self.options.forget else flow)
         if self._is_reuse(flow, packet):
             self._end(flow, "reuse")
             return self._open(packet)
@@ -970,12 +981,23 @@ class FlowTable:
         if flow.record is not None and (flow.reason == "late" or waiting):
             return flow
         self._end(flow, "")
+        if self.options.forget:
+            return self._open(packet)
         rst_side = flow.connection.rst_side
         rst_end = None if rst_side is None else int(rst_side != flow.client_side)
         flow.tracker = Tracker.late(flow.reason, rst_end)
         self._next_part(flow, packet)
         flow.reason = "late"
         return flow
+
+    def _is_given_up(self, flow: Flow, packet: Packet) -> bool:
+        """The page: "a TCP flow whose client has sent a SYN, no FIN, and whose server has sent nothing" """
+        timeout, record = self.options.attempt_ns, flow.record
+        if timeout is None or not self.options.tcp_ends or not packet.is_segment or record is None:
+            return False
+        client = flow.connection.sides[flow.client_side]
+        silent = flow.latest_of_side[1 - flow.client_side] is None
+        return packet.time - record.start > timeout and client.syn_seen and not client.fin_seen and silent
 
     def _is_reuse(self, flow: Flow, packet: Packet) -> bool:
         if not self.options.tcp_ends or not packet.is_opening_syn:

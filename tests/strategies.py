@@ -415,9 +415,12 @@ def options(*, limit: bool = False) -> SearchStrategy[dict[str, Any]]:
         "idle_timeout": timeout.map(lambda seconds: (seconds,) * 4) | st.tuples(timeout, timeout, timeout, timeout),
         "active_timeout": st.sampled_from([15.0, 5.0, 1.0, None]),
         "key": st.just("hosts"),
+        "attempt_timeout": st.sampled_from([1.0, 5.0]),
+        "forget": st.just(True),
         "no_tcp_end": st.just(True),
         "vlan_in_key": st.just(True),
         "first_is_client": st.just(True),
+        "services_only": st.just(True),
     }
     required = {"max_flows": st.integers(1, 4)} if limit else {}
     return st.fixed_dictionaries(required, optional=choices)

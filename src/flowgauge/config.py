@@ -23,7 +23,9 @@ IdleTimeout = Timeout | str | Mapping[str, Timeout | str]
 class MeterConfig:
     """How packets become flows (see docs/flow-semantics.md).
 
-    Timeouts are seconds, None is off; `idle_timeout` holds one for each of TIMEOUT_CLASSES.
+    Timeouts are seconds, None is off; `idle_timeout` holds one for each of TIMEOUT_CLASSES, `attempt_timeout` is that
+    of TCP connections that were not answered. With `forget` nothing is known of a flow once its record has left; with
+    `services_only` ports tell the direction only where they are in the list of services.
     """
 
     features: tuple[str, ...] = DEFAULT_FEATURES
@@ -32,8 +34,11 @@ class MeterConfig:
     tunnels: str = "inner"
     idle_timeout: tuple[Timeout, Timeout, Timeout, Timeout] = (120.0, 120.0, 120.0, 120.0)
     active_timeout: Timeout = 1800.0
+    attempt_timeout: Timeout = None
     no_tcp_end: bool = False
+    forget: bool = False
     first_is_client: bool = False
+    services_only: bool = False
     max_flows: int = DEFAULT_MAX_FLOWS
 
     def results(self) -> dict[str, Any]:
@@ -45,7 +50,13 @@ class MeterConfig:
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "zeek": {"idle_timeout": "tcp=300,udp=60,icmp=60,other=60", "active_timeout": None},
+    "zeek": {
+        "idle_timeout": "tcp=300,udp=60,icmp=60,other=60",
+        "active_timeout": None,
+        "attempt_timeout": 5.0,
+        "forget": True,
+        "services_only": True,
+    },
     "nfstream": {"no_tcp_end": True, "first_is_client": True, "vlan_in_key": True},
     "cic": {"active_timeout": 120.0},
     "classic": {"key": "hosts"},
@@ -140,7 +151,10 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "tunnels": lambda name, value: _choice(name, value, ("inner", "outer")),
     "idle_timeout": _idle_timeout,
     "active_timeout": _seconds,
+    "attempt_timeout": _seconds,
     "no_tcp_end": _flag,
+    "forget": _flag,
     "first_is_client": _flag,
+    "services_only": _flag,
     "max_flows": _max_flows,
 }

@@ -34,12 +34,16 @@ class Meter:
     """
 
     def __init__(
-        self, config: MeterConfig | None = None, labels: tuple[str, ...] = (), watch: Stopwatch | None = None
+        self,
+        config: MeterConfig | None = None,
+        labels: tuple[str, ...] = (),
+        watch: Stopwatch | None = None,
+        extras: tuple[str, ...] = (),
     ) -> None:
         self.config = config or MeterConfig()
         self.features = chosen_features(self.config.features)
         self.table = FlowTable(self.config, tuple(feature.state for feature in self.features[1:]))
-        self.records = RecordBuilder(self.config, self.features, labels)
+        self.records = RecordBuilder(self.config, self.features, labels, extras)
         self.watch = watch or Stopwatch()
         self.ended: Counter[str] = Counter()
         self.flows = 0

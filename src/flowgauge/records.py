@@ -15,7 +15,7 @@ from flowgauge.features._feature import Array, Values
 from flowgauge.kernels.rows import CODES, WORDS, split_ends
 from flowgauge.kernels.state import CLIENT_BY, END_REASONS
 from flowgauge.memory import Memory
-from flowgauge.schema import arrow_schema, label_columns, native_columns
+from flowgauge.schema import EXTRA_COLUMNS, arrow_schema, label_columns, native_columns
 
 
 class _Dictionary:
@@ -44,13 +44,17 @@ def _category(codes: Array, values: pa.Array, null: Array | None = None) -> pa.D
 
 
 class RecordBuilder:
-    """Builds batches of native columns in schema order."""
+    """Builds batches of native columns in schema order, and behind them of `extras` (of EXTRA_COLUMNS)."""
 
-    def __init__(self, config: MeterConfig, features: Sequence[Feature], labels: tuple[str, ...]) -> None:
+    def __init__(
+        self, config: MeterConfig, features: Sequence[Feature], labels: tuple[str, ...], extras: tuple[str, ...] = ()
+    ) -> None:
         self.memory = Memory()
         self._hosts = config.key == "hosts"
         self._features = features
-        self.schema = arrow_schema(native_columns(config.features, labels))
+        self.schema = arrow_schema(
+            (*native_columns(config.features, labels), *(EXTRA_COLUMNS[name] for name in extras))
+        )
         self._fields = [(field.name, field.type, _numpy_dtype(field.type)) for field in self.schema]
         self._sources = _Dictionary()
         self._labels = {column.name: _Dictionary() for column in label_columns(labels)}

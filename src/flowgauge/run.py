@@ -91,7 +91,7 @@ class Run:
         self.stats.failed.update(self._found.failed)
         self._labels = self._read_labels(self._found, label_strict)
         self.watch = Stopwatch()
-        self.meter = Meter(self.config, self.label_fields, self.watch)
+        self.meter = Meter(self.config, self.label_fields, self.watch, self.schema.extras)
         self.decoder = Decoder()
         self._batch = make_batch(rows)
         self._clock = Clock()
@@ -307,6 +307,10 @@ def write(
         if not isinstance(table, pa.Table):
             raise ConfigError("no record batches: a table is needed to know the columns")
         first = pa.RecordBatch.from_pylist([], schema=table.schema)
+    if missing := [name for name in mapping.extras if name not in first.schema.names]:
+        raise ConfigError(
+            f"schema {schema!r} is made while metering: give it to read or stream ({missing[0]} is missing)"
+        )
     converted = mapping.convert(first)
     with open_sink(output, format=format, schema=converted.schema, metadata=_decoded(first.schema.metadata)) as sink:
         sink.write(converted)
@@ -338,7 +342,8 @@ def extract(
     """
     run = Run(inputs, Hooks(progress, notify, should_stop), **options)
     schema = arrow_schema(run.schema.columns(run.label_fields, run.config.features))
-    with open_sink(output, format=format, schema=schema, metadata=_metadata(run)) as sink:
+    omit_null = run.schema.omits_null
+    with open_sink(output, format=format, schema=schema, metadata=_metadata(run), omit_null=omit_null) as sink:
         run.stats.compile_seconds = _warm(notify) if warm else 0.0
         rows = 0
         for batch in run.batches():

@@ -204,6 +204,18 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
 """Columns of each group, in output order; the labels follow those of `core`."""
 
 
+EXTRA_COLUMNS: dict[str, Column] = {
+    column.name: column
+    for column in (
+        Column("opener", "uint8", "", "core", "id", "0 where the client sent the record's first packet, 1 the server"),
+        Column("up_stream_bytes", "int64", "bytes", "tcp", "feature", "payload of the client by its sequence numbers"),
+        Column("down_stream_bytes", "int64", "bytes", "tcp", "feature", "payload of the server by its numbers"),
+        Column("closed_tail_s", "float64", "s", "tcp", "feature", "time of the record after both ends had closed"),
+    )
+}
+"""What schemas of other tools need, and no native table shows."""
+
+
 def native_columns(features: Iterable[str] = GROUPS, labels: Iterable[str] = ()) -> tuple[Column, ...]:
     """All columns of a native table with these groups and label fields, in order."""
     chosen = set(features)

@@ -77,6 +77,9 @@ class FlowTable:
         record[0].seed[:] = [secrets.randbits(64) for _ in range(10)]
         record[0].idle[:] = [_nanoseconds(timeout) for timeout in config.idle_timeout]
         record[0].active = _nanoseconds(config.active_timeout)
+        record[0].attempt = _nanoseconds(config.attempt_timeout)
+        record[0].forget = config.forget
+        record[0].services_only = config.services_only
         record[0].max_keys = config.max_flows
         record[0].hosts = config.key == "hosts"
         record[0].vlan_in_key = config.vlan_in_key

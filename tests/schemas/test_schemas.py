@@ -31,7 +31,7 @@ def test_every_column_has_a_definition(name: str) -> None:
     """Each column of each schema says what it is and what role it has, under a name of its own."""
     listed = get_schema(name).columns()
     assert all(column.definition and column.group for column in listed)
-    assert {column.role for column in listed} == {"id", "feature", "label"}
+    assert {"id", "feature"} <= {column.role for column in listed} <= {"id", "feature", "label"}
     assert len({column.name for column in listed}) == len(listed)
 
 
@@ -40,7 +40,7 @@ def test_batches_have_the_columns_of_the_schema(name: str) -> None:
     """What a schema converts to has exactly the types that its columns say, also without rows."""
     schema = get_schema(name)
     for rows in (0, 30):
-        assert schema.convert(native_batch(rows)).schema.equals(arrow_schema(schema.columns()))
+        assert schema.convert(native_batch(rows, extras=schema.extras)).schema.equals(arrow_schema(schema.columns()))
 
 
 def test_native_is_the_batch_itself() -> None:

@@ -16,7 +16,7 @@ _HEADER = ("name", "type", "unit", "group", "role", "definition")
 
 
 def columns(
-    schema: Annotated[str, typer.Option(metavar="native|basic", help="Which table.")] = "native",
+    schema: Annotated[str, typer.Option(metavar="native|basic|zeek", help="Which table.")] = "native",
     features: Annotated[str | None, typer.Option(metavar="GROUP,…", help="Only these column groups, and core.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As a JSON array.")] = False,
 ) -> None:

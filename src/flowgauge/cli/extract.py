@@ -26,7 +26,7 @@ def extract(
             "--output", "-o", metavar="FILE", help="File to write; - is standard output (the default in a pipe)."
         ),
     ] = None,
-    schema: Annotated[str | None, typer.Option(metavar="native|basic", help="Columns to write.")] = None,
+    schema: Annotated[str | None, typer.Option(metavar="native|basic|zeek", help="Columns to write.")] = None,
     features: Annotated[
         str | None, typer.Option(metavar="GROUP,…", help="Column groups; see `flowgauge columns`.")
     ] = None,
@@ -68,7 +68,7 @@ def extract(
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where a capture is cut off.")] = False,
     format: Annotated[
         str | None,
-        typer.Option(metavar="csv|parquet|arrow|jsonl", help="Format, where the output's extension does not say."),
+        typer.Option(metavar="csv|parquet|arrow|jsonl|zeek", help="Format, where the output's extension does not say."),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, notes and summary.")] = False,
     json_summary: Annotated[bool, typer.Option("--json-summary", help="The summary as one JSON object.")] = False,

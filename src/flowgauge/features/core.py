@@ -18,7 +18,7 @@ from flowgauge.schema import DIRECTIONS
 COUNTS = ("packets", "frame_bytes", "ip_bytes", "payload_bytes")
 INTEGERS = ("flow_id", "first_packet", "start", "end", "clock_back", "fragments")
 HALVES = ("client_port", "server_port", "vlan", "vlan_outer")
-OCTETS = ("protocol", "ip_version", "icmp_type", "icmp_code", "has_icmp")
+OCTETS = ("protocol", "ip_version", "icmp_type", "icmp_code", "has_icmp", "opener")
 
 
 @kernel
@@ -56,6 +56,7 @@ def finish(flows, counts, integers, parts, seconds, halves, octets):
         halves[3, row] = f.vlan_outer
         octets[0, row], octets[1, row] = f.protocol, f.ip_version
         octets[2, row], octets[3, row], octets[4, row] = f.icmp_type, f.icmp_code, f.has_icmp
+        octets[5, row] = f.opener
 
 
 def finalize(state: Array, flows: Array, memory: Memory) -> dict[str, Values]:

@@ -59,7 +59,7 @@ from flowgauge.kernels.state import (
     RST_SIDE_ALIVE,
     SEEN_UP,
 )
-from flowgauge.kernels.tcp import is_bare_syn, opens_anew, shows_rst_ignored, track
+from flowgauge.kernels.tcp import is_attempt, is_bare_syn, opens_anew, shows_rst_ignored, track
 
 # What a packet does to the flow on its key.
 STAYS, NEXT_PART, NEW_FLOW = 0, 1, 2
@@ -70,14 +70,14 @@ INDEX_AHEAD, KEY_AHEAD = 24, 12
 
 
 @helper
-def _closed_verdict(q, k, idle, s):
+def _closed_verdict(q, k, c, idle, s):
     """A packet on a closed flow."""
     if (q.connection == ENDS and is_bare_syn(q.tcp_flags)) or (idle != NEVER and q.time - last_time(k) > idle):
         return NEW_FLOW
     if k.marks & LATE:
         return STAYS
     if k.slot < 0 or q.clock - k.close_clock > CLOSE_WAIT:
-        return NEXT_PART
+        return NEW_FLOW if c.forget else NEXT_PART
     if shows_rst_ignored(k, q):
         k.marks &= ~(CLOSED_RST | RST_BY_SERVER | RST_SIDE_ALIVE)
         s.rst_ignored += 1
@@ -91,8 +91,10 @@ def _verdict(q, k, c, s):
     if is_gone(k, c, q.clock):
         return NEW_FLOW, END_GONE
     if k.marks & CLOSED:
-        return _closed_verdict(q, k, idle, s), END_GONE
+        return _closed_verdict(q, k, c, idle, s), END_GONE
     if idle != NEVER and q.time - last_time(k) > idle:
+        return NEW_FLOW, END_IDLE
+    if c.attempt != NEVER and q.connection == ENDS and q.time - k.part_start > c.attempt and is_attempt(k):
         return NEW_FLOW, END_IDLE
     if q.connection == ENDS and is_bare_syn(q.tcp_flags) and opens_anew(k, q):
         return NEW_FLOW, END_REUSE
@@ -129,7 +131,7 @@ def _open_flow(q, k, s, c, services, previous):
     """Begin a flow on a key: direction and identity."""
     client, by = True, BY_FIRST
     if not c.first_is_client:
-        client, by = source_is_client(q, services, previous)
+        client, by = source_is_client(q, services, c.services_only, previous)
     k.marks &= ACTIVE | IN_CLOSING
     if client == (q.swapped != 0):
         k.marks |= CLIENT_IS_B
@@ -199,7 +201,7 @@ def _next_part(q, k, c, previous):
 def _next_flow(q, t, number, reason):
     """Another flow on a key whose record has ended for this reason."""
     k, previous = t.keys[number], UNDECIDED
-    if reason == END_IDLE:
+    if reason == END_IDLE and not t.config[0].forget:
         previous = CLIENT if q.direction == 0 else SERVER
     wheel_remove(t.keys, t.buckets, number)  # its time may come earlier now, where the clock was set back
     _open_flow(q, k, t.state[0], t.config[0], t.services, previous)

@@ -52,7 +52,7 @@ def _one_of(source, destination):
 
 
 @helper
-def _by_ports(protocol, src_port, dst_port, services):
+def _by_ports(protocol, src_port, dst_port, services, services_only):
     if protocol == TCP:
         bit = 1
     elif protocol == UDP:
@@ -64,9 +64,9 @@ def _by_ports(protocol, src_port, dst_port, services):
     if src_port == 0 and dst_port == 0:
         return UNDECIDED
     answer = _one_of(services[src_port] & bit != 0, services[dst_port] & bit != 0)
-    if answer == UNDECIDED:
+    if answer == UNDECIDED and not services_only:
         answer = _one_of(src_port < WELL_KNOWN, dst_port < WELL_KNOWN)
-    if answer == UNDECIDED:
+    if answer == UNDECIDED and not services_only:
         answer = _one_of(src_port < EPHEMERAL, dst_port < EPHEMERAL)
     return answer
 
@@ -86,7 +86,7 @@ def _by_handshake(q):
 
 
 @helper
-def source_is_client(q, services, previous):
+def source_is_client(q, services, services_only, previous):
     """(whether the source is the client, the rule that says so).
 
     `previous` is the answer of the predecessor on the same key, UNDECIDED without one.
@@ -97,7 +97,7 @@ def source_is_client(q, services, previous):
     if answer == UNDECIDED:
         answer, by = CLIENT, BY_PORT
         if not _to_group(q):
-            answer = _by_ports(q.protocol, q.src_port, q.dst_port, services)
+            answer = _by_ports(q.protocol, q.src_port, q.dst_port, services, services_only)
     if answer == UNDECIDED:
         answer, by = CLIENT, BY_FIRST
     return answer == CLIENT, by

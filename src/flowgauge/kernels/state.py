@@ -175,11 +175,14 @@ CONFIG = np.dtype(
         ("seed", np.uint64, (10,)),
         ("idle", np.int64, (4,)),  # by TIMEOUT_CLASSES, NEVER is off
         ("active", np.int64),
+        ("attempt", np.int64),
         ("max_keys", np.int64),
         ("hosts", np.uint8),
         ("vlan_in_key", np.uint8),
         ("tcp_end", np.uint8),
+        ("forget", np.uint8),
         ("first_is_client", np.uint8),
+        ("services_only", np.uint8),
     ],
     align=True,
 )

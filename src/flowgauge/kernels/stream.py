@@ -283,7 +283,8 @@ def reveal_gaps(f, peer):
     _reveal(f, peer, edge)
     beyond = after(edge, f.last[peer])
     if beyond > 0:
-        if state != PARTIAL or after(edge, f.start[peer]) > 2:  # else a keep-alive was the first to be seen
+        first = f.wraps[peer] == 0 and I64(edge) - I64(f.start[peer]) & MASK <= 2
+        if state != PARTIAL or not first:  # else a keep-alive was the first to be seen
             _lose(f, peer, beyond)
             _add_hole(f, peer, f.last[peer], edge, True)
         _forward(f, peer, edge)

@@ -16,6 +16,7 @@ from flowgauge.kernels.state import (
     PROGRESSED,
     RST_BY_SERVER,
     RST_SIDE_ALIVE,
+    SEEN_UP,
     SEQ_UP,
     SYN_UP,
 )
@@ -41,6 +42,12 @@ def _bit(flag, direction):
 def is_bare_syn(flags):
     """A SYN without ACK."""
     return flags & SYN != 0 and flags & ACK == 0
+
+
+@helper
+def is_attempt(k):
+    """Whether the client has sent a SYN, no FIN since, and the server nothing."""
+    return k.marks & (SYN_UP | FIN_UP | _bit(SEEN_UP, 1)) == SYN_UP
 
 
 @helper

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from flowgauge.errors import ConfigError
 from flowgauge.schema import GROUPS, Column, native_columns
-from flowgauge.schemas import basic
+from flowgauge.schemas import basic, zeek
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,12 +26,18 @@ class Columns(Protocol):
 
 
 class Schema(NamedTuple):
-    """One table. `features` are the groups that it is made of; where empty, it shows those that are on."""
+    """One table.
+
+    `features` are the groups that it is made of; where empty, it shows those that are on. `extras` are columns that
+    it needs beside the native ones, `omits_null` whether JSON leaves out what is null.
+    """
 
     name: str
     features: tuple[str, ...]
     columns: Columns
     convert: Callable[[pa.RecordBatch], pa.RecordBatch]
+    extras: tuple[str, ...] = ()
+    omits_null: bool = False
 
 
 def _native(labels: Iterable[str] = (), features: Iterable[str] = GROUPS) -> tuple[Column, ...]:
@@ -47,6 +53,7 @@ SCHEMAS: dict[str, Schema] = {
     for schema in (
         Schema("native", (), _native, _unchanged),
         Schema("basic", basic.FEATURES, basic.columns, basic.convert),
+        Schema("zeek", zeek.FEATURES, zeek.columns, zeek.convert, zeek.EXTRAS, omits_null=True),
     )
 }
 """Every schema by its name."""

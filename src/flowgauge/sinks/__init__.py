@@ -1,4 +1,4 @@
-"""Sinks: flow records to a file, standard output or a file object, in one of four formats."""
+"""Sinks: flow records to a file, standard output or a file object, in one of five formats."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ FORMATS: dict[str, tuple[str, ...]] = {
     "parquet": (".parquet", ".pq"),
     "arrow": (".arrow", ".feather", ".ipc"),
     "jsonl": (".jsonl", ".ndjson"),
+    "zeek": (".log",),
 }
 """Every format and the file name extensions that stand for it."""
 
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
-"""Extensions behind those of csv and jsonl."""
+"""Extensions behind those of csv, jsonl and zeek."""
 
 
 def open_sink(
@@ -33,13 +34,14 @@ def open_sink(
     format: str | None = None,
     schema: pa.Schema,
     metadata: dict[str, str] | None = None,
+    omit_null: bool = False,
 ) -> Sink:
     """A sink, to be used as a context manager, for record batches of `schema`.
 
     `output` is a path, "-" (standard output) or a binary file object. The format is `format`, else that of
     the extension, else CSV for a stream. `metadata` and the definitions of the columns are
-    stored by Parquet and Arrow. Raises ConfigError for a format that is not known; entering the
-    context raises SinkError where the output cannot be opened.
+    stored by Parquet and Arrow; with `omit_null` JSON leaves out what is null. Raises ConfigError for a format that is
+    not known; entering the context raises SinkError where the output cannot be opened.
     """
     is_path = output != "-" and isinstance(output, (str, os.PathLike))
     name = str(output) if is_path else "" if output == "-" else str(getattr(output, "name", ""))
@@ -48,7 +50,9 @@ def open_sink(
     if compression is not None:
         extension = os.path.splitext(stem)[1]
     chosen = _chosen(format) if format is not None else _by_extension(extension, name if is_path else None)
-    return Sink(Output(output), described(schema).with_metadata(metadata or {}), _opener(chosen, compression))
+    return Sink(
+        Output(output), described(schema).with_metadata(metadata or {}), _opener(chosen, compression, omit_null)
+    )
 
 
 def _chosen(format: str) -> str:
@@ -68,13 +72,18 @@ def _by_extension(extension: str, path: str | None) -> str:
     raise ConfigError(f"no format is known by the extension of {path}: name a file {known}, or give the format")
 
 
-def _opener(format: str, compression: str | None) -> Opener:
+def _opener(format: str, compression: str | None, omit_null: bool) -> Opener:
     """Writers are imported when they are used: they load kernels or more of pyarrow."""
-    if format in ("csv", "jsonl"):
+    if format in ("csv", "jsonl", "zeek"):
         from flowgauge.sinks.text import csv_writer, jsonl_writer
+        from flowgauge.sinks.zeek import zeek_writer
 
-        writer: Any = csv_writer if format == "csv" else jsonl_writer
-        return functools.partial(writer, compression=compression)
+        writers: dict[str, Any] = {
+            "csv": csv_writer,
+            "jsonl": functools.partial(jsonl_writer, omit_null=omit_null),
+            "zeek": zeek_writer,
+        }
+        return functools.partial(writers[format], compression=compression)
     if compression is not None:
         raise ConfigError(f"{format} is compressed inside; leave {_extension(compression)} out of the name")
     if format == "parquet":

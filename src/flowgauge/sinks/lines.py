@@ -43,6 +43,7 @@ class Notation(NamedTuple):
     quote: str  # on both sides of every string
     escape: Callable[[str], str]
     not_finite: bool  # whether nan and inf can be written
+    omits_null: bool = False  # whether a null leaves nothing, but in the first column
 
 
 class _Column(NamedTuple):
@@ -144,7 +145,8 @@ class LineFormatter:
 
     def _column(self, put: Callable[..., int], values: tuple[Any, ...], array: pa.Array, around: _Around) -> _Column:
         before, after = around.before + around.quote, around.quote
-        null = around.before + self._notation.null
+        omitted = self._notation.omits_null and around.before != self._before[0]
+        null = "" if omitted else around.before + self._notation.null
         valid, first_bit = _validity(array)
         field = Field(_text(before), _text(after), _text(null), valid, first_bit)
         width = max(field.before.size + around.width + field.after.size, field.null.size)

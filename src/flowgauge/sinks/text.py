@@ -1,4 +1,4 @@
-"""CSV and JSON Lines: formats that are lines of text."""
+"""Formats that are lines of text: CSV and JSON Lines."""
 
 from __future__ import annotations
 
@@ -84,6 +84,9 @@ def csv_writer(output: Output, schema: pa.Schema, compression: str | None = None
     return TextWriter(output, schema, CSV, header=header, compression=compression)
 
 
-def jsonl_writer(output: Output, schema: pa.Schema, compression: str | None = None) -> TextWriter:
-    """A JSON Lines writer."""
-    return TextWriter(output, schema, JSON, compression=compression)
+def jsonl_writer(
+    output: Output, schema: pa.Schema, compression: str | None = None, omit_null: bool = False
+) -> TextWriter:
+    """A JSON Lines writer. With `omit_null` a null is left out, but for the first column."""
+    notation = JSON._replace(omits_null=omit_null)
+    return TextWriter(output, schema, notation, compression=compression)
