@@ -3,7 +3,7 @@
 Each function takes the packet `q` and `w` (WALK, where the decoder stands in it), sets `ethertype` and `at` (the byte
 behind the header) of that, and returns a Reason.
 One link type is one row of :func:`link_header` and one function; tags that may follow any of them
-are walked by :func:`tags`.
+are walked by :func:`tags`, and the rest of the way to IP by kernels/layers.py.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import numpy as np
 from flowgauge.kernels._jit import byte_helper, inline_byte_helper
 from flowgauge.kernels.bytes import be16, be32, be48, swap32
 from flowgauge.kernels.header import ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_NONE
-from flowgauge.kernels.packet import BAD_IP_VERSION, METERED, TRUNCATED_LINK, UNKNOWN_LINK
+from flowgauge.kernels.layers import FIRST, MORE, is_vlan, reach_ip
+from flowgauge.kernels.packet import BAD_IP_VERSION, MAX_TUNNELS, METERED, TRUNCATED_LINK, UNKNOWN_LINK
 
 U = np.uint64
 
@@ -37,31 +38,6 @@ LINK_NAMES = {
     276: "Linux cooked v2",
 }
 """Every link type that is decoded, by its LINKTYPE_ number."""
-
-
-@byte_helper
-def _is_vlan(ethertype):
-    return ethertype == U(0x8100) or ethertype == U(0x88A8) or ethertype == U(0x9100)
-
-
-@byte_helper
-def _llc(data, q, w, at, end):
-    """IEEE 802.2 header behind a length (RFC 1042): SNAP carries an EtherType, SAP 6 is IPv4."""
-    if end < at + U(3):
-        return TRUNCATED_LINK
-    sap, control = be16(data, at), data[at + U(2)]
-    if sap == U(0x0606) and control == 3:
-        w.ethertype, w.at = ETHERTYPE_IPV4, at + U(3)
-        return METERED
-    if sap != U(0xAAAA) or control != 3:
-        w.ethertype, w.at = ETHERTYPE_NONE, at
-        return METERED
-    if end < at + U(8):
-        return TRUNCATED_LINK
-    organisation = be32(data, at + U(2)) & U(0xFFFFFF)
-    w.ethertype = be16(data, at + U(6)) if organisation == U(0) else ETHERTYPE_NONE
-    w.at = at + U(8)
-    return METERED
 
 
 @byte_helper
@@ -153,17 +129,19 @@ def link_header(data, q, w, at, end, link):
 
 @inline_byte_helper
 def tags(data, q, w, end):
-    """Walk VLAN tags (IEEE 802.1Q, 802.1ad), and LLC where the EtherType is a length."""
-    first = True
-    while _is_vlan(w.ethertype):
+    """Walk VLAN tags (IEEE 802.1Q, 802.1ad), and what else comes before IP in few packets."""
+    tags = FIRST
+    while is_vlan(w.ethertype):
         if end < w.at + U(4):
             return TRUNCATED_LINK
         q.vlan = be16(data, w.at) & U(0xFFF)
-        if first:
+        if tags == FIRST:
             q.vlan_outer = q.vlan
-            first = False
+            tags = MORE
         w.ethertype = be16(data, w.at + U(2))
         w.at += U(4)
-    if w.ethertype <= U(1500):
-        return _llc(data, q, w, w.at, end)
-    return METERED
+    if w.ethertype == ETHERTYPE_IPV4 or w.ethertype == ETHERTYPE_IPV6:
+        return METERED
+    reason = reach_ip(data, q, w, end, tags)
+    q.tunnel_depth = min(q.tunnel_depth, MAX_TUNNELS)  # the others have no place
+    return reason
