@@ -31,7 +31,21 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from encapsulation import MOST, Carrier, Encapsulation, Place, UnmeteredError, look_inside, need, u16, u32, walk
+from encapsulation import (
+    MOST,
+    PLAIN_LINKS,
+    Carrier,
+    Encapsulation,
+    Kind,
+    Place,
+    UnmeteredError,
+    look_inside,
+    need,
+    rare_link,
+    u16,
+    u32,
+    walk,
+)
 
 SECOND = 1_000_000_000
 HOUR = 3600 * SECOND
@@ -281,6 +295,7 @@ class Link(NamedTuple):
     vlan: int = 0
     vlan_outer: int = 0
     around: tuple[Encapsulation, ...] = ()
+    end: int | None = None  # of what was on the wire, where something but IP ends the frame
 
 
 def decode_link(frame: Frame) -> Link:
@@ -304,7 +319,13 @@ def decode_link(frame: Frame) -> Link:
     if frame.link in (12, 14, 101):
         need(len(data) >= 1, "truncated_link")  # no link header, but its nibble stands for one
         return Link(0, 0)
-    raise UnmeteredError("unknown_link")
+    step = rare_link(frame.link, Place(data, 0, wire))
+    if step.kind in (f"link {link}" for link in PLAIN_LINKS):  # behind a header of the capture
+        base = step.place.at
+        view = replace(frame, link=int(str(step.kind)[5:]), data=step.place.known, length=step.place.length)
+        link = decode_link(view)
+        return link._replace(at=link.at + base, end=(view.length if link.end is None else link.end) + base)
+    return _walked(step.kind, step.place, *(step.macs or (None, None)))
 
 
 def _loopback_version(data: bytes, link: int) -> int:
@@ -328,9 +349,13 @@ def _ethertype(
     dst_mac: bytes | None = None,
 ) -> Link:
     """Walk from the EtherType at `type_at` to IP; what follows that EtherType starts at `after`."""
-    found = walk(u16(data, type_at), Place(data, type_at + 2 if after is None else after, length))
+    return _walked(u16(data, type_at), Place(data, type_at + 2 if after is None else after, length), src_mac, dst_mac)
+
+
+def _walked(kind: Kind, place: Place, src_mac: bytes | None, dst_mac: bytes | None) -> Link:
+    found = walk(kind, place)
     vlan, outer = (found.vlans[-1], found.vlans[0]) if found.vlans else (0, 0)
-    return Link(found.version, found.place.at, src_mac, dst_mac, vlan, outer, found.around)
+    return Link(found.version, found.place.at, src_mac, dst_mac, vlan, outer, found.around, found.place.end)
 
 
 class Network(NamedTuple):
@@ -602,8 +627,11 @@ class Packet:
 def decode(frame: Frame, tick: Tick, options: Options) -> Packet:
     """A packet, or UnmeteredError with its reason."""
     link = decode_link(frame)
-    network = decode_network(frame, link)
-    transport = decode_transport(frame, network)
+    if link.end is not None:
+        frame = replace(frame, data=frame.data[: link.end])
+    view = frame if link.end is None else replace(frame, length=link.end)
+    network = decode_network(view, link)
+    transport = decode_transport(view, network)
     around = link.around[:MOST]
     packet = Packet(frame.number, frame.offset, tick.time, tick.clock, frame.length, link, network, transport, around)
     while options.tunnels == "inner" and (inside := _decode_inside(frame, packet)):
@@ -619,7 +647,9 @@ def _decode_inside(frame: Frame, packet: Packet) -> Packet | None:
     begin = network.at + (8 if packet.protocol == UDP else 0)
     payload = Place(frame.data, begin, begin + transport.payload)
     ports = transport.src_port, transport.dst_port
-    found = look_inside(Carrier(network.version, packet.protocol, *ports, payload), len(packet.around))
+    first_around = packet.first_around or (packet if network.fragment == "first" else None)
+    cut = network.lies or first_around is not None
+    found = look_inside(Carrier(network.version, packet.protocol, *ports, payload, cut), len(packet.around))
     if found is None:
         return None
     # What is inside ends with the packet around it.
@@ -630,7 +660,6 @@ def _decode_inside(frame: Frame, packet: Packet) -> Packet | None:
         inner_transport = decode_transport(view, inner)
     except UnmeteredError:
         return None
-    first_around = packet.first_around or (packet if network.fragment == "first" else None)
     if packet.network.lies:
         inner = inner._replace(lies=True)  # "counted in its place"
     elif first_around is not None:

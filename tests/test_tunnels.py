@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+import envelopes as e
 from envelopes import frame, gre, ipip, mpls, nvgre, ppp, pppoe, vxlan
-from meters import METERS, Result
+from meters import METERS, Result, differences, flowgauge, oracle
 from packets import (
     MAC_B,
     A,
@@ -16,6 +17,7 @@ from packets import (
     Layer,
     Sent,
     eth,
+    extension,
     fragment6,
     icmp,
     ip4,
@@ -62,6 +64,18 @@ def to_port(port: int, payload: bytes, *, source: int = 49152) -> bytes:
     return eth(around(udp(source, port, payload)))
 
 
+def nine_times(data: bytes) -> bytes:
+    """A frame behind nine headers of a capture."""
+    for number in range(9):
+        data = e.pktap(data, 258 if number else 1)
+    return data
+
+
+FRAME = eth(INNER4)
+TEREDO6 = ip6(udp(50000, 53, b"payload"))
+STATION_FRAME = e.wireless(e.llc(INNER4))
+
+
 BETWEEN: dict[str, tuple[bytes, str]] = {
     "mpls": (eth(mpls(INNER4, 16004, 24001)), "mpls:16004/mpls:24001"),
     "mpls, IPv6": (eth(mpls(INNER6, 3)), "mpls:3"),
@@ -74,6 +88,13 @@ BETWEEN: dict[str, tuple[bytes, str]] = {
     "pppoe, IPv6": (eth(pppoe(INNER6, 1), vlans=[7, 8]), "pppoe:1"),
     "mpls in pppoe": (eth(pppoe(mpls(INNER4, 5), 1)), "pppoe:1/mpls:5"),
     "mpls behind SNAP": (snap(mpls(INNER4, 5)), "mpls:5"),
+    "pbb": (eth(e.pbb(eth(INNER4, vlans=[9]), 0x123456)), "pbb:1193046"),
+    "fabricpath": (eth(e.fabricpath(eth(INNER4, vlans=[9]))), "fabricpath"),
+    "trill": (eth(e.trill(FRAME)), "trill"),
+    "trill with options": (eth(e.trill(FRAME, words=31)), "trill"),
+    "nsh": (eth(e.nsh(INNER4, 77)), "nsh:77"),
+    "nsh with metadata and a frame": (eth(e.nsh(frame(eth(INNER6)), 1, words=6)), "nsh:1"),
+    "mpls in nsh in nsh": (eth(e.nsh(e.nsh(mpls(INNER4, 4), 2), 1)), "nsh:1/nsh:2/mpls:4"),
 }
 """Frame and column `tunnel` of what is between link and IP."""
 
@@ -97,12 +118,153 @@ INSIDE: dict[str, tuple[bytes, str]] = {
     "vxlan of old Linux": (to_port(8472, vxlan(eth(INNER6), 0)), "vxlan:0"),
     "vxlan with group policy": (to_port(4789, vxlan(eth(INNER4), 1, flags=0x88080005)), "vxlan:1"),
     "vxlan in IPv6": (eth(around6(udp(1, 4789, vxlan(eth(INNER4), 5)))), "vxlan:5"),
+    "gre with Cisco's metadata": (eth(around(gre(Layer(0x8909, b"\x08\0\1\1\0\1\0\5" + INNER4.data)))), "gre"),
+    "gre in udp": (to_port(4754, gre(INNER4, key=3).data), "gre:3"),
+    "pptp": (eth(around(e.pptp(ppp(INNER4, address=False), 40))), "pptp:40"),
+    "pptp with acknowledgement": (eth(around(e.pptp(ppp(INNER4, short=True), 65535, acknowledged=True))), "pptp:65535"),
+    "erspan of type I": (eth(around(e.erspan1(FRAME))), "erspan1"),
+    "erspan of type II": (eth(around(e.erspan2(eth(INNER4, vlans=[4]), 1023))), "erspan2:1023"),
+    "erspan of type III": (eth(around(e.erspan3(frame(FRAME), 5))), "erspan3:5"),
+    "erspan of type III with an IP packet": (eth(around(e.erspan3(INNER6, 6, platform=True))), "erspan3:6"),
+    "etherip": (eth(around(e.etherip(FRAME))), "etherip"),
+    "a frame behind IPv6": (eth(ip6(extension(43, e.ethernet(eth(INNER6))), OUTER_A6, OUTER_B6)), "ethernet"),
+    "mpls in IP": (eth(around(e.mpls_in_ip(mpls(INNER4, 12, 13)))), "mpls:12/mpls:13"),
+    "mpls in udp": (to_port(6635, mpls(FRAME, 12).data), "mpls:12"),
+    **{
+        f"l2tpv3 with {size} bytes between": (eth(around(Layer(115, e.l2tpv3(FRAME, 99, between=size)))), "l2tpv3:99")
+        for size in (0, 4, 8, 12)
+    },
+    "l2tpv3 with PPP": (eth(around(Layer(115, e.l2tpv3(ppp(INNER6).data, 1, between=4)))), "l2tpv3:1"),
+    "l2tpv3 with HDLC": (eth(around(Layer(115, e.l2tpv3(e.cisco_hdlc(INNER4), 1, between=4)))), "l2tpv3:1"),
+    "l2tpv3 in udp": (to_port(1701, b"\0\3\0\0" + e.l2tpv3(FRAME, 2**32 - 1)), "l2tpv3:4294967295"),
+    "l2tp": (to_port(1701, e.l2tp(ppp(INNER4), 5, 7)), "l2tp:5.7"),
+    "l2tp with everything": (
+        to_port(1701, e.l2tp(ppp(INNER6, address=False), 65535, 1, length=True, numbers=True, offset=3)),
+        "l2tp:65535.1",
+    ),
+    "l2tp of a reply's port": (to_port(49152, e.l2tp(ppp(INNER4), 5, 7), source=1701), "l2tp:5.7"),
+    "bridged ppp": (to_port(1701, e.l2tp(e.ppp_bridged(FRAME), 1, 2)), "l2tp:1.2"),
+    "bridged ppp with a LAN id": (to_port(1701, e.l2tp(e.ppp_bridged(FRAME, lan=True), 1, 2)), "l2tp:1.2"),
+    "multilink ppp": (to_port(1701, e.l2tp(e.multilink(ppp(INNER4, address=False)), 1, 2)), "l2tp:1.2"),
+    "gtp": (to_port(2152, e.gtp(INNER4, 0xDEADBEEF)), "gtp:3735928559"),
+    "gtp of the other side": (to_port(3000, e.gtp(INNER6, 1), source=2152), "gtp:1"),
+    "gtp with a sequence number": (to_port(2152, e.gtp(INNER4, 1, flags=0x32, optional=b"\0\1\0\0")), "gtp:1"),
+    "gtp with extensions": (
+        to_port(2152, e.gtp(INNER4, 1, flags=0x34, optional=b"\0\0\0\x85\1\x10\5\xc0\2\0\0\0\0\0\0\0")),
+        "gtp:1",
+    ),
+    "teredo": (to_port(3544, e.teredo(TEREDO6)), "teredo"),
+    "teredo from a server": (
+        to_port(3545, e.teredo(TEREDO6, authentication=b"abc", origin=True), source=3544),
+        "teredo",
+    ),
+    "teredo in gtp": (
+        to_port(2152, e.gtp(around(udp(9, 3544, e.teredo(TEREDO6, origin=True))), 8)),
+        "gtp:8/teredo",
+    ),
+    "ayiya": (to_port(5072, e.ayiya(INNER6)), "ayiya"),
+    "ayiya, IPv4": (to_port(9, e.ayiya(INNER4, following=4), source=5072), "ayiya"),
+    "capwap": (to_port(5247, e.capwap(FRAME)), "capwap"),
+    "capwap with 802.11": (to_port(9, e.capwap(STATION_FRAME, native=True, words=4), source=5247), "capwap"),
+    "capwap with swapped 802.11": (
+        to_port(5247, e.capwap(e.wireless(e.llc(INNER6), swapped=True, flags=0x10), native=True)),
+        "capwap",
+    ),
+    "vxlan-gpe": (to_port(4790, e.vxlan_gpe(INNER4, 8)), "vxlan-gpe:8"),
+    "vxlan-gpe, IPv6": (to_port(4790, e.vxlan_gpe(INNER6, 8, flags=0x0E)), "vxlan-gpe:8"),
+    "vxlan-gpe with a frame": (to_port(4790, e.vxlan_gpe(frame(FRAME), 8)), "vxlan-gpe:8"),
+    "nsh in vxlan-gpe": (to_port(4790, e.vxlan_gpe(e.nsh(INNER4, 3), 8)), "vxlan-gpe:8/nsh:3"),
+    "mpls in vxlan-gpe": (to_port(4790, e.vxlan_gpe(mpls(INNER4, 3), 8)), "vxlan-gpe:8/mpls:3"),
+    "geneve": (to_port(6081, e.geneve(frame(FRAME), 0xFFFFFF)), "geneve:16777215"),
+    "geneve with options": (to_port(6081, e.geneve(frame(FRAME), 1, options=bytes(252))), "geneve:1"),
+    "geneve with a packet": (to_port(6081, e.geneve(INNER6, 1)), "geneve:1"),
+    "tzsp": (to_port(37008, e.tzsp(FRAME)), "tzsp"),
+    "tzsp with 802.11": (to_port(37008, e.tzsp(STATION_FRAME, kind=18, fields=b"")), "tzsp"),
     "gre in pppoe": (eth(pppoe(around(gre(INNER4)), 3)), "pppoe:3/gre"),
     "vxlan in gre": (eth(around(gre(around(udp(9, 4789, vxlan(eth(INNER4), 6)))))), "gre/vxlan:6"),
 }
 """The same of what an IP packet carries."""
 
 ALL = {**BETWEEN, **INSIDE}
+
+UNNAMED: dict[str, tuple[bytes, int]] = {
+    "vn-tag": (eth(e.vn_tag(INNER4)), 1),
+    "hsr": (eth(e.hsr(INNER6)), 1),
+    "Cisco metadata": (eth(e.cisco_metadata(INNER4), vlans=[8]), 1),
+    "macsec": (eth(e.macsec(INNER4)), 1),
+    "macsec with an identifier": (eth(e.macsec(INNER6, identifier=bytes(8))), 1),
+    "tags in tags": (eth(e.macsec(e.cisco_metadata(e.vn_tag(INNER4)))), 1),
+    "802.1H": (eth(INNER4)[:12] + b"\0\x2b\xaa\xaa\3\0\0\xf8\x08\0" + INNER4.data, 1),
+    "arcnet of old": (e.arcnet(INNER4, 240), 7),
+    "arcnet": (e.arcnet(INNER4, 212), 7),
+    "arcnet, IPv6": (e.arcnet(INNER6, 196, split=b"\3\0\1"), 7),
+    "arcnet exception": (e.arcnet(INNER4, 212, split=b"\xff\xff\xff\xd4\0\0\1"), 7),
+    "arcnet on Linux": (e.arcnet(INNER4, 212, linux=True), 129),
+    "arcnet of old on Linux": (e.arcnet(INNER4, 240, linux=True), 129),
+    "ppp": (ppp(INNER4).data, 9),
+    "ppp without address": (ppp(INNER6, address=False).data, 9),
+    "ppp with a short protocol": (ppp(INNER4, address=False, short=True).data, 9),
+    "ppp over serial": (ppp(INNER6, short=True).data, 50),
+    "Cisco's framing on a PPP link": (e.cisco_hdlc(INNER4), 9),
+    "ppp with direction": (b"\1" + ppp(INNER4).data, 204),
+    "Cisco HDLC": (e.cisco_hdlc(INNER6), 104),
+    "frame relay": (e.frame_relay(e.nlpid(INNER4)), 107),
+    "frame relay with a long address": (e.frame_relay(e.nlpid(INNER6), address=b"\x18\x40\2\1"), 107),
+    "frame relay with SNAP": (e.frame_relay(e.nlpid(Layer(0x8100, b"\0\7\x08\0" + INNER4.data)), padding=True), 107),
+    "frame relay with a frame": (e.frame_relay(b"\x80" + e.bridged(FRAME, padding=0), padding=True), 107),
+    "frame relay of Cisco": (b"\x18\x41\x08\0" + INNER4.data, 107),
+    "atm": (e.llc(INNER4), 100),
+    "atm with a frame": (b"\xaa\xaa\3" + e.bridged(FRAME, padding=2), 100),
+    "atm with NLPID": (b"\xfe\xfe\3" + e.nlpid(INNER6), 100),
+    "atm without LLC": (INNER4.data, 100),
+    "SunATM": (b"\x82\0\0\5" + e.llc(INNER4), 123),
+    "SunATM with LAN emulation": (b"\x81\0\0\5\0\1" + FRAME, 123),
+    "802.11": (STATION_FRAME, 105),
+    "802.11 to a station": (e.wireless(e.llc(INNER6), ways=2), 105),
+    "802.11 between stations": (e.wireless(e.llc(INNER4), ways=0), 105),
+    "802.11 with four addresses": (e.wireless(e.llc(INNER4), ways=3, quality=0), 105),
+    "802.11 with QoS": (e.wireless(e.llc(INNER4), quality=5), 105),
+    "802.11 with HT control": (e.wireless(e.llc(INNER4), quality=5, flags=0x80), 105),
+    "802.11 with several frames": (e.wireless(e.aggregate(e.llc(INNER4), e.llc(INNER6)), quality=0x80), 105),
+    "802.11 with a packet behind other frames": (
+        e.wireless(e.aggregate(e.llc(Layer(0x0806, bytes(27))), e.llc(INNER6)), quality=0x80),
+        105,
+    ),
+    "radiotap": (e.radiotap(STATION_FRAME), 127),
+    "radiotap with FCS": (e.radiotap(STATION_FRAME, flags=0x10), 127),
+    "radiotap with padding": (e.radiotap(e.wireless(e.llc(INNER4), quality=1, padded=True), flags=0x20), 127),
+    "radiotap with everything": (
+        e.radiotap(e.wireless(e.llc(INNER6), quality=1, padded=True), flags=0x32, time=True, words=3),
+        127,
+    ),
+    "prism": (e.prism(STATION_FRAME), 119),
+    "avs on a link of prism": (e.avs(STATION_FRAME), 119),
+    "avs": (e.avs(STATION_FRAME, size=68), 163),
+    "ppi": (e.ppi(STATION_FRAME, 105), 192),
+    "ppi with FCS": (e.ppi(STATION_FRAME, 105, fcs=True), 192),
+    "ppi with aligned fields": (e.ppi(FRAME, 1, fcs=True, aligned=True), 192),
+    "pktap": (e.pktap(eth(INNER4, vlans=[5]), 1), 258),
+    "pktap of old": (e.pktap(INNER6.data, 12, size=120), 149),
+    "pktap with 802.11": (e.pktap(e.radiotap(STATION_FRAME), 127), 258),
+    "ppi in pktap": (e.pktap(e.ppi(FRAME, 1), 192), 258),
+    "ip over fc": (bytes(16) + e.llc(INNER4), 122),
+    "ip over 1394": (bytes(16) + b"\x08\0" + INNER4.data, 138),
+    "IPsec": (b"\0\0\0\2" + bytes(8) + INNER4.data, 109),
+    "IPsec of another byte order": (b"\x18\0\0\0" + bytes(8) + INNER6.data, 109),
+    "packet filter log": (b"\x3d\2" + bytes(62) + INNER4.data, 117),
+    "nflog": (e.nflog(INNER4, 2), 239),
+    "nflog of another byte order": (e.nflog(INNER6, 10, ">"), 239),
+    "infiniband": (bytes(40) + b"\x86\xdd\0\0" + INNER6.data, 242),
+}
+"""Frame and link type of tags and link layers that are no encapsulation."""
+
+NAMED_LINKS: dict[str, tuple[bytes, int, str]] = {
+    "pppoe as a link": (pppoe(INNER4, 4).data, 51, "pppoe:4"),
+    "mpls as a link": (mpls(INNER6, 4).data, 219, "mpls:4"),
+    "mpls in ppp": (ppp(mpls(INNER4, 4)).data, 9, "mpls:4"),
+    "mpls in Cisco HDLC": (e.cisco_hdlc(mpls(FRAME, 4)), 104, "mpls:4"),
+    "gre in 802.11": (e.wireless(e.llc(around(gre(INNER4)))), 105, "gre"),
+}
 
 
 @pytest.mark.parametrize(("data", "tunnel"), ALL.values(), ids=ALL)
@@ -111,17 +273,48 @@ def test_the_packet_inside_is_metered(meter: Meter, data: bytes, tunnel: str) ->
     result = meter([sent(0, data)])
     names = ("tunnel", "protocol", "client_port", "server_port", "payload_bytes", "frame_bytes")
     assert columns(result, *names) == [(tunnel, 17, 50000, 53, 7, len(data))]
-    same = ("ip_version", "client_ip", "server_ip", "ip_bytes", "community_id")
-    bare = [columns(meter([sent(0, eth(packet))]), *same) for packet in (INNER4, INNER6)]
-    assert columns(result, *same) in bare
+    assert_is_bare(meter, result)
+
+
+def assert_is_bare(meter: Meter, result: Result) -> None:
+    """The row is that of one of the packets on its own, but for what the link says."""
+    same = ("ip_version", "client_ip", "server_ip", "client_port", "server_port", "ip_bytes", "payload_bytes")
+    bare = [columns(meter([sent(0, eth(packet))]), *same, "community_id") for packet in (INNER4, INNER6)]
+    assert columns(result, *same, "community_id") in bare
     assert result.counters["ip_length_lies"] == 0
+
+
+@pytest.mark.parametrize(("data", "link"), UNNAMED.values(), ids=UNNAMED)
+def test_tags_and_links_lead_to_ip(meter: Meter, data: bytes, link: int) -> None:
+    """IP is found behind every tag and every link layer that is walked; they are no tunnels."""
+    result = meter([sent(0, data, link=link)])
+    assert columns(result, "tunnel", "frame_bytes") == [(None, len(data))]
+    assert_is_bare(meter, result)
+
+
+@pytest.mark.parametrize(("data", "link", "tunnel"), NAMED_LINKS.values(), ids=NAMED_LINKS)
+def test_encapsulations_follow_any_link(meter: Meter, data: bytes, link: int, tunnel: str) -> None:
+    """What is between link and IP follows any link layer, or is one."""
+    result = meter([sent(0, data, link=link)])
+    assert columns(result, "tunnel") == [tunnel]
+    assert_is_bare(meter, result)
+
+
+@pytest.mark.parametrize(("data", "link"), UNNAMED.values(), ids=UNNAMED)
+def test_a_link_cut_anywhere_is_accounted_for(meter: Meter, data: bytes, link: int) -> None:
+    """A frame of any link type that is cut anywhere is metered or has a reason; never is there a fault."""
+    frames = [sent(0, data, captured=captured, link=link) for captured in range(len(data) + 1)]
+    result = meter(frames)
+    assert sum(result.reasons.values()) == len(frames)
+    assert result.reasons["decoder_fault"] == result.reasons["unknown_link"] == 0
+    assert {row["tunnel"] for row in result.rows} == {None}
 
 
 @pytest.mark.parametrize(("data", "tunnel"), INSIDE.values(), ids=INSIDE)
 def test_outer_meters_the_packet_around(meter: Meter, data: bytes, tunnel: str) -> None:
     """With tunnels="outer" no IP packet is looked into; what is between link and IP is still walked."""
     result = meter([sent(0, data)], tunnels="outer")
-    assert columns(result, "client_ip")[0] in (OUTER_A, OUTER_A6)
+    assert set(columns(result, "client_ip", "server_ip")[0]) in ({OUTER_A, OUTER_B}, {OUTER_A6, OUTER_B6})
     assert columns(result, "tunnel") == ["pppoe:3" if tunnel.startswith("pppoe") else None]
 
 
@@ -140,6 +333,21 @@ def test_a_packet_cut_anywhere_is_accounted_for(meter: Meter, data: bytes, tunne
     assert result.reasons["decoder_fault"] == 0
     assert sum(columns(result, "packets")) == result.reasons["metered"]
     assert {row["tunnel"] for row in result.rows} <= {tunnel, *prefixes(tunnel)}
+
+
+@pytest.mark.parametrize("name", [*ALL, *UNNAMED, *NAMED_LINKS])
+def test_both_meters_agree_whatever_byte_is_changed(name: str) -> None:
+    """Any byte of any header changed, in several ways: both meters see the same, and the decoder has no fault."""
+    data, *rest = {**ALL, **UNNAMED, **NAMED_LINKS}[name]
+    link = next((value for value in rest if isinstance(value, int)), 1)
+    frames = [
+        sent(0, data[:at] + bytes([value]) + data[at + 1 :], link=link)
+        for at, old in enumerate(data[:-7])
+        for value in {0, 255, old ^ 1, old ^ 0x10, old ^ 0x80, (old + 4) % 256} - {old}
+    ]
+    found = flowgauge(frames)
+    assert differences(oracle(frames), found) == []
+    assert found.reasons["decoder_fault"] == 0
 
 
 def prefixes(tunnel: str) -> set[str | None]:
@@ -167,6 +375,48 @@ PLAIN: dict[str, bytes] = {
     "ipip with something else": eth(around(other(4, b"something else"))),
     "6in4 with IPv4": eth(around(other(41, INNER4.data + bytes(40)))),
     "ipip with a cut header": eth(around(other(4, INNER4.data[:19]))),
+    "pptp without a sequence number": eth(around(e.pptp(ppp(INNER4), 1, sequence=False))),
+    "pptp with something else": eth(around(e.pptp(Layer(0x880B, b"\xff\3\0\x2d" + bytes(40)), 1))),
+    "erspan of another type": eth(around(e.erspan2(FRAME, 1, version=2))),
+    "erspan III of another version": eth(around(e.erspan3(frame(FRAME), 1, version=1))),
+    "erspan III of another kind": eth(around(gre(Layer(0x22EB, b"\x20" + bytes(9) + b"\4\0" + FRAME), sequence=1))),
+    "etherip of another version": eth(around(e.etherip(FRAME, version=2))),
+    "l2tpv3 that controls": eth(around(Layer(115, e.l2tpv3(FRAME, 0)))),
+    "l2tpv3 with something else": eth(around(Layer(115, e.l2tpv3(bytes(60), 1)))),
+    "l2tp that controls": to_port(1701, b"\xc8\2\0\x14" + bytes(16)),
+    "l2tp with another length": to_port(1701, e.l2tp(ppp(INNER4), 5, 7, length=True) + b"x"),
+    "l2tp of another version": to_port(1701, b"\0\1" + e.l2tp(ppp(INNER4), 5, 7)[2:]),
+    "l2tp with LCP": to_port(1701, e.l2tp(Layer(0, b"\xff\3\xc0\x21" + bytes(20)), 5, 7)),
+    "a fragment of multilink ppp": to_port(1701, e.l2tp(e.multilink(ppp(INNER4), bits=0x80), 1, 2)),
+    "bridged ppp of another kind": to_port(1701, e.l2tp(Layer(0, b"\0\x31\0\2" + FRAME), 1, 2)),
+    "gtp that is no user data": to_port(2152, e.gtp(INNER4, 1, kind=1)),
+    "gtp with another length": to_port(2152, e.gtp(INNER4, 1, length=34)),
+    "gtp of another version": to_port(2152, e.gtp(INNER4, 1, flags=0x50)),
+    "gtp'": to_port(2152, e.gtp(INNER4, 1, flags=0x20)),
+    "gtp with an empty extension": to_port(2152, e.gtp(INNER4, 1, flags=0x34, optional=b"\0\0\0\x85\0\0\0\0")),
+    "gtp with an extension that goes on": to_port(2152, e.gtp(INNER4, 1, flags=0x34, optional=b"\0\0\0\x85\xff\0\0\0")),
+    "teredo with IPv4": to_port(3544, e.teredo(INNER4) + bytes(20)),
+    "teredo with a longer packet": to_port(3544, e.teredo(ip6(udp(1, 2), length=9))),
+    "ayiya that forwards nothing": to_port(5072, e.ayiya(INNER6, operation=2)),
+    "ayiya with something else": to_port(5072, e.ayiya(INNER6, following=59)),
+    "capwap in fragments": to_port(5247, e.capwap(FRAME, bits=0x80)),
+    "capwap that keeps alive": to_port(5247, e.capwap(FRAME, bits=0x08)),
+    "capwap that is encrypted": to_port(5247, b"\1" + bytes(60)),
+    "capwap with a short header": to_port(5247, e.capwap(FRAME, words=1) + bytes(8)),
+    "capwap with a beacon": to_port(5247, e.capwap(e.wireless(bytes(40), control=0x80), native=True)),
+    "vxlan-gpe without a next protocol": to_port(4790, e.vxlan_gpe(INNER4, 1, flags=0x08)),
+    "vxlan-gpe with something else": to_port(4790, e.vxlan_gpe(Layer(9, INNER4.data), 1)),
+    "geneve of another version": to_port(6081, e.geneve(frame(FRAME), 1, version=1)),
+    "geneve with a number that is no EtherType": to_port(6081, e.geneve(Layer(5, e.llc(INNER4)), 1)),
+    "tzsp of another version": to_port(37008, e.tzsp(FRAME, version=2)),
+    "tzsp with something else": to_port(37008, e.tzsp(FRAME, kind=7)),
+    "tzsp of a reply's port": to_port(49152, e.tzsp(FRAME), source=37008),
+    "mpls in udp of a reply's port": to_port(49152, mpls(INNER4, 1).data, source=6635),
+    **{
+        f"text to port {port}": to_port(port, b"GET /index.html HTTP/1.1\r\nHost: example.org\r\n\r\n")
+        for port in (1701, 2152, 3544, 4754, 4790, 5072, 5247, 6081, 6635, 8472, 37008)
+    },
+    **{f"zeros to port {port}": to_port(port, bytes(120)) for port in (1701, 2152, 3544, 4754, 5072, 5247, 6081, 6635)},
     "an ICMP error": eth(around(icmp(3, 1, bytes(4) + INNER4.data))),
 }
 """Frames in which no packet is found."""
@@ -190,6 +440,17 @@ NOT_IP: dict[str, tuple[bytes, str]] = {
     "mpls cut in a label": (eth(mpls(INNER4, 5, 6))[:21], "truncated_link"),
     "pppoe cut": (eth(pppoe(INNER4, 5))[:19], "truncated_link"),
     "mpls without anything": (eth(mpls(b"", 5)), "truncated_link"),
+    "pbb cut": (eth(e.pbb(FRAME, 5))[:17], "truncated_link"),
+    "fabricpath cut": (eth(e.fabricpath(FRAME))[:15], "truncated_link"),
+    "trill cut": (eth(e.trill(FRAME, words=1))[:23], "truncated_link"),
+    "nsh cut": (eth(e.nsh(INNER4, 1, words=6))[:37], "truncated_link"),
+    "nsh of another version": (eth(Layer(0x894F, b"\x4f" + e.nsh(INNER4, 1).data[1:])), "not_ip"),
+    "nsh without its own length": (eth(e.nsh(INNER4, 1)._replace(data=b"\x0f\xc1\1\1" + bytes(40))), "not_ip"),
+    "nsh with something else": (eth(Layer(0x894F, b"\x0f\xc2\1\7" + bytes(40))), "not_ip"),
+    "vn-tag cut": (eth(e.vn_tag(INNER4))[:19], "truncated_link"),
+    "macsec cut": (eth(e.macsec(INNER4))[:21], "truncated_link"),
+    "macsec that is encrypted": (eth(e.macsec(INNER4, control=0x0C)), "not_ip"),
+    "SNAP with a length": (snap(Layer(40, bytes(60))), "not_ip"),
     "mpls with a short header": (eth(mpls(ip4(udp(1, 2), words=4), 5)), "bad_ihl"),
 }
 
@@ -198,6 +459,75 @@ NOT_IP: dict[str, tuple[bytes, str]] = {
 def test_layers_that_lead_to_no_packet_have_a_reason(meter: Meter, data: bytes, reason: str) -> None:
     """What is between link and IP and leads to none is counted with its reason."""
     assert {name: count for name, count in meter([sent(0, data)]).reasons.items() if count} == {reason: 1}
+
+
+LINKS_WITHOUT_IP: dict[str, tuple[bytes, int, str]] = {
+    "802.11 that is encrypted": (e.wireless(e.llc(INNER4), flags=0x40), 105, "not_ip"),
+    "802.11 beacon": (e.wireless(bytes(40), control=0x80), 105, "not_ip"),
+    "802.11 acknowledgement": (b"\xd4" + bytes(9), 105, "not_ip"),
+    "802.11 without data": (e.wireless(b"", control=0x48), 105, "not_ip"),
+    "802.11, a later fragment": (e.wireless(INNER4.data, fragment=1), 105, "not_ip"),
+    "802.11 with frames that are not IP": (
+        e.wireless(e.aggregate(e.llc(Layer(0x0806, bytes(28)))), quality=0x80),
+        105,
+        "not_ip",
+    ),
+    "radiotap of another version": (b"\1" + e.radiotap(STATION_FRAME)[1:], 127, "not_ip"),
+    "radiotap that is short": (b"\0\0\7\0" + bytes(60), 127, "not_ip"),
+    "radiotap that is long": (b"\0\0\xff\0" + bytes(60), 127, "truncated_link"),
+    "pktap without a packet": (e.pktap(FRAME, 1, record=0), 258, "not_ip"),
+    "pktap with a link that is not decoded": (e.pktap(FRAME, 147), 258, "unknown_link"),
+    "pktap in pktap, nine times": (nine_times(FRAME), 258, "unknown_link"),
+    "ppi that is short": (b"\0\0\7\0\1\0\0\0" + FRAME, 192, "not_ip"),
+    "arcnet, a later fragment": (e.arcnet(INNER4, 212, split=b"\2\0\1"), 7, "not_ip"),
+    "arcnet with ARP": (e.arcnet(INNER4, 213), 7, "not_ip"),
+    "Cisco HDLC that keeps alive": (b"\x8f\0\x80\x35" + bytes(20), 104, "not_ip"),
+    "Cisco HDLC with a length": (b"\x0f\0\0\x40" + e.llc(INNER4), 104, "not_ip"),
+    "ppp with LCP": (b"\xff\3\xc0\x21" + bytes(20), 9, "not_ip"),
+    "frame relay with an odd first byte": (b"\x19\x41\3\xcc" + INNER4.data, 107, "not_ip"),
+    "frame relay with LMI": (e.frame_relay(b"\x08" + bytes(20)), 107, "not_ip"),
+    "SunATM with other traffic": (b"\x85\0\0\5" + bytes(20), 123, "not_ip"),
+    "atm with something else": (b"\x10" + bytes(40), 100, "bad_ip_version"),
+    "nflog of another version": (b"\2\1" + e.nflog(INNER4, 2)[2:], 239, "not_ip"),
+    "nflog with an empty attribute": (b"\2\0\0\0" + bytes(20), 239, "not_ip"),
+    "nflog without a packet": (e.nflog(INNER4, 2)[:20], 239, "truncated_link"),
+    "nflog of another family": (e.nflog(INNER4, 7), 239, "not_ip"),
+    "IPsec of another family": (bytes(40), 109, "not_ip"),
+    "LLC that is not SNAP": (b"\xaa\xaa\xe3" + bytes(20), 100, "not_ip"),
+    "SNAP of another organisation": (b"\xaa\xaa\3\0\0\x0c\x20\0" + bytes(20), 100, "not_ip"),
+}
+
+
+@pytest.mark.parametrize(("data", "link", "reason"), LINKS_WITHOUT_IP.values(), ids=LINKS_WITHOUT_IP)
+def test_links_without_a_packet_have_a_reason(meter: Meter, data: bytes, link: int, reason: str) -> None:
+    """A frame of another link type that holds no IP packet is counted with its reason."""
+    result = meter([sent(0, data, link=link)])
+    assert {name: count for name, count in result.reasons.items() if count} == {reason: 1}
+
+
+@pytest.mark.parametrize(
+    ("data", "source", "destination"),
+    [
+        (e.wireless(e.llc(INNER4), ways=ways, quality=quality), e.SOURCE, e.DESTINATION)
+        for ways in range(4)
+        for quality in (None, 0)
+    ]
+    + [(e.wireless(e.aggregate(e.llc(INNER4)), quality=0x80, ways=3), e.SOURCE, e.DESTINATION)],
+)
+def test_addresses_of_802_11(meter: Meter, data: bytes, source: bytes, destination: bytes) -> None:
+    """MAC addresses of 802.11 are those of source and destination, whichever way the frame goes."""
+    result = meter([sent(0, data, link=105)])
+    assert columns(result, "client_mac", "server_mac") == [(source.hex(":"), destination.hex(":"))]
+
+
+@pytest.mark.parametrize("trailer", [eth(e.macsec(ip4(udp(50000, 53, b"payload"), length=0))), None])
+def test_a_trailer_is_not_on_the_wire_of_ip(meter: Meter, trailer: bytes | None) -> None:
+    """Check values behind a frame are not counted where the IP length is unknown."""
+    packet = ip4(udp(50000, 53, b"payload"), length=0)
+    frames = [
+        sent(0, trailer) if trailer else sent(0, e.radiotap(e.wireless(e.llc(packet)), flags=0x10), link=127),
+    ]
+    assert columns(meter(frames), "ip_bytes") == [35]
 
 
 def test_columns_of_the_link_are_those_of_the_outermost_frame(meter: Meter) -> None:

@@ -75,7 +75,7 @@ def decode_rows(data, p, begin, stop, walk, reasons, saved, seed):
         reason = link_header(data, q, w, q.offset, end, U(q.link))
         if reason == METERED:
             reason = tags(data, q, w, end)
-        inside, stop_at = False, end
+        inside, stop_at = False, min(end, w.wire_end)
         while reason == METERED:
             reason = network(data, q, w, stop_at)
             if reason == METERED:
