@@ -31,6 +31,21 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from encapsulation import (
+    MOST,
+    PLAIN_LINKS,
+    Carrier,
+    Encapsulation,
+    Kind,
+    Place,
+    UnmeteredError,
+    look_inside,
+    need,
+    rare_link,
+    u16,
+    u32,
+    walk,
+)
 from oracle_tcp import Tracker
 
 SECOND = 1_000_000_000
@@ -49,6 +64,7 @@ class Options:
 
     key: str = "5tuple"
     vlan_in_key: bool = False
+    tunnels: str = "inner"
     idle_timeout: tuple[float | None, float | None, float | None, float | None] = (120.0, 120.0, 120.0, 120.0)
     active_timeout: float | None = 1800.0
     attempt_timeout: float | None = None
@@ -277,24 +293,6 @@ def _advance(recorded: int, clock: int | None, after: list[int], counters: Count
 # ---------------------------------------------------------------------------------------------
 
 
-class UnmeteredError(Exception):
-    """The packet is in no flow; the message is its reason."""
-
-
-def need(condition: bool, reason: str) -> None:
-    """A packet that fails a condition ends in that reason."""
-    if not condition:
-        raise UnmeteredError(reason)
-
-
-def u16(data: bytes, at: int) -> int:
-    return int.from_bytes(data[at : at + 2], "big")
-
-
-def u32(data: bytes, at: int) -> int:
-    return int.from_bytes(data[at : at + 4], "big")
-
-
 class Link(NamedTuple):
     """What the link header says: the IP version it announces (0: see the IP header) and where IP starts."""
 
@@ -304,25 +302,23 @@ class Link(NamedTuple):
     dst_mac: bytes | None = None
     vlan: int = 0
     vlan_outer: int = 0
-
-
-IP_OF_ETHERTYPE = {0x0800: 4, 0x86DD: 6}
-VLAN_ETHERTYPES = (0x8100, 0x88A8, 0x9100)
+    around: tuple[Encapsulation, ...] = ()
+    end: int | None = None  # of what was on the wire, where something but IP ends the frame
 
 
 def decode_link(frame: Frame) -> Link:
     """The link header, by link type."""
-    data = frame.data
+    data, wire = frame.data, max(frame.length, len(frame.data))
     if frame.link == 1:
         need(len(data) >= 14, "truncated_link")
-        return _ethertype(data, 12, src_mac=data[6:12], dst_mac=data[0:6])
+        return _ethertype(data, 12, wire, src_mac=data[6:12], dst_mac=data[0:6])
     if frame.link == 113:  # Linux SLL
         need(len(data) >= 16, "truncated_link")
-        return _ethertype(data, 14, src_mac=data[6:12] if u16(data, 4) == 6 else None)
+        return _ethertype(data, 14, wire, src_mac=data[6:12] if u16(data, 4) == 6 else None)
     if frame.link == 276:  # Linux SLL2: the protocol comes first in a header of 20 bytes
         need(len(data) >= 20, "truncated_link")
         mac = data[12:18] if data[11] == 6 else None
-        return _ethertype(data, 0, after=20, src_mac=mac)
+        return _ethertype(data, 0, wire, after=20, src_mac=mac)
     if frame.link in (0, 108):
         need(len(data) >= 4, "truncated_link")
         return Link(_loopback_version(data, frame.link), 4)
@@ -331,7 +327,13 @@ def decode_link(frame: Frame) -> Link:
     if frame.link in (12, 14, 101):
         need(len(data) >= 1, "truncated_link")  # no link header, but its nibble stands for one
         return Link(0, 0)
-    raise UnmeteredError("unknown_link")
+    step = rare_link(frame.link, Place(data, 0, wire))
+    if step.kind in (f"link {link}" for link in PLAIN_LINKS):  # behind a header of the capture
+        base = step.place.at
+        view = replace(frame, link=int(str(step.kind)[5:]), data=step.place.known, length=step.place.length)
+        link = decode_link(view)
+        return link._replace(at=link.at + base, end=(view.length if link.end is None else link.end) + base)
+    return _walked(step.kind, step.place, *(step.macs or (None, None)))
 
 
 def _loopback_version(data: bytes, link: int) -> int:
@@ -348,35 +350,20 @@ def _loopback_version(data: bytes, link: int) -> int:
 def _ethertype(
     data: bytes,
     type_at: int,
+    length: int,
     *,
     after: int | None = None,
     src_mac: bytes | None = None,
     dst_mac: bytes | None = None,
 ) -> Link:
-    """Walk VLAN tags, then LLC, from the EtherType at `type_at`; what follows that starts at `after`."""
-    kind, at = u16(data, type_at), type_at + 2 if after is None else after
-    tags = []
-    while kind in VLAN_ETHERTYPES:
-        need(len(data) >= at + 4, "truncated_link")
-        tags.append(u16(data, at) & 0xFFF)
-        kind, at = u16(data, at + 2), at + 4
-    if kind <= 1500:
-        kind, at = _llc(data, at)
-    need(kind in IP_OF_ETHERTYPE, "not_ip")
-    vlan, outer = (tags[-1], tags[0]) if tags else (0, 0)
-    return Link(IP_OF_ETHERTYPE[kind], at, src_mac, dst_mac, vlan, outer)
+    """Walk from the EtherType at `type_at` to IP; what follows that EtherType starts at `after`."""
+    return _walked(u16(data, type_at), Place(data, type_at + 2 if after is None else after, length), src_mac, dst_mac)
 
 
-def _llc(data: bytes, at: int) -> tuple[int, int]:
-    """802.3: a length instead of an EtherType, then LLC; SNAP holds an EtherType, SAP 06 is IPv4."""
-    need(len(data) >= at + 3, "truncated_link")
-    header = data[at : at + 3]
-    if header == b"\x06\x06\x03":
-        return 0x0800, at + 3
-    need(header == b"\xaa\xaa\x03", "not_ip")
-    need(len(data) >= at + 8, "truncated_link")
-    need(data[at + 3 : at + 6] == b"\0\0\0", "not_ip")
-    return u16(data, at + 6), at + 8
+def _walked(kind: Kind, place: Place, src_mac: bytes | None, dst_mac: bytes | None) -> Link:
+    found = walk(kind, place)
+    vlan, outer = (found.vlans[-1], found.vlans[0]) if found.vlans else (0, 0)
+    return Link(found.version, found.place.at, src_mac, dst_mac, vlan, outer, found.around, found.place.end)
 
 
 class Network(NamedTuple):
@@ -608,6 +595,13 @@ class Packet:
     link: Link
     network: Network
     transport: Transport
+    around: tuple[Encapsulation, ...] = ()
+    first_around: Packet | None = None  # the first fragment of a datagram in which this packet came, where it did
+
+    @property
+    def realm(self) -> tuple[Encapsulation, ...]:
+        """The tunnels whose ids are part of the key."""
+        return tuple(encapsulation for encapsulation in self.around if encapsulation.symmetric)
 
     @property
     def protocol(self) -> int:
@@ -638,7 +632,8 @@ class Packet:
         """The page: "Unordered pair of (address, port), the IP protocol and the IP version. With
         `vlan_in_key` the innermost VLAN id too" """
         pair = tuple(sorted(self.endpoints(options)))
-        return (*pair, self.protocol, self.network.version, self.link.vlan if options.vlan_in_key else 0)
+        vlan = self.link.vlan if options.vlan_in_key else 0
+        return (*pair, self.protocol, self.network.version, vlan, self.realm)
 
     def ports(self) -> tuple[int, int]:
         """Source and destination for the port columns: TCP, UDP and SCTP have ports."""
@@ -647,12 +642,50 @@ class Packet:
         return 0, 0
 
 
-def decode(frame: Frame, tick: Tick) -> Packet:
+def decode(frame: Frame, tick: Tick, options: Options) -> Packet:
     """A packet, or UnmeteredError with its reason."""
     link = decode_link(frame)
-    network = decode_network(frame, link)
-    transport = decode_transport(frame, network)
-    return Packet(frame.number, frame.offset, tick.time, tick.clock, frame.length, link, network, transport)
+    if link.end is not None:
+        frame = replace(frame, data=frame.data[: link.end])
+    view = frame if link.end is None else replace(frame, length=link.end)
+    network = decode_network(view, link)
+    transport = decode_transport(view, network)
+    around = link.around[:MOST]
+    packet = Packet(frame.number, frame.offset, tick.time, tick.clock, frame.length, link, network, transport, around)
+    while options.tunnels == "inner" and (inside := _decode_inside(frame, packet)):
+        packet = inside
+    return packet
+
+
+def _decode_inside(frame: Frame, packet: Packet) -> Packet | None:
+    """The packet that a packet carries, where that is a whole one."""
+    network, transport = packet.network, packet.transport
+    if network.fragment == "tail":
+        return None
+    begin = network.at + (8 if packet.protocol == UDP else 0)
+    payload = Place(frame.data, begin, begin + transport.payload)
+    ports = transport.src_port, transport.dst_port
+    first_around = packet.first_around or (packet if network.fragment == "first" else None)
+    cut = network.lies or first_around is not None
+    found = look_inside(Carrier(network.version, packet.protocol, *ports, payload, cut), len(packet.around))
+    if found is None:
+        return None
+    # What is inside ends with the packet around it.
+    view = replace(frame, data=frame.data[: found.place.end], length=found.place.end)
+    link = packet.link._replace(version=found.version, at=found.place.at)
+    try:
+        inner = decode_network(view, link)
+        inner_transport = decode_transport(view, inner)
+    except UnmeteredError:
+        return None
+    if packet.network.lies:
+        inner = inner._replace(lies=True)  # "counted in its place"
+    elif first_around is not None:
+        inner = inner._replace(lies=False)  # the rest is in the tails
+    elif inner.lies and packet.protocol == UDP:
+        return None
+    around = packet.around + found.around
+    return replace(packet, network=inner, transport=inner_transport, around=around, first_around=first_around)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -1133,6 +1166,7 @@ class Datagram:
 
     seen: int
     first: Packet | None = None
+    is_tunnel: bool = False  # the first fragment was metered as the packet inside
     waiting: list[Packet] = field(default_factory=list)
 
 
@@ -1146,16 +1180,31 @@ class Fragments:
         self.clock: int | None = None
 
     def add(self, packet: Packet) -> None:
-        if not packet.network.fragment:
+        if packet.network.fragment:
+            self._add_fragment(packet)
+        else:
             self.table.add(packet)
-            return
+        if packet.first_around is not None:
+            self._add_first_around(packet, packet.first_around)
+
+    def _add_first_around(self, packet: Packet, first: Packet) -> None:
+        """The page: a first fragment that is metered as the packet inside still gives its ports to its tails."""
+        datagram = self._datagram_of(first)
+        datagram.first, datagram.is_tunnel = first, True
+        tails = self._take_waiting(datagram)
+        self.table.counters["tunnel_fragment"] += len(tails)
+        for tail in tails:
+            self.table.add(replace(with_ports(tail, first), time=packet.time, clock=packet.clock))
+
+    def _add_fragment(self, packet: Packet) -> None:
         datagram = self._datagram_of(packet)
         if packet.network.fragment == "first":
-            datagram.first = packet  # "A later first fragment [...] replaces the ports."
+            datagram.first, datagram.is_tunnel = packet, False  # "A later first fragment [...] replaces the ports."
             self.table.add(packet)
             for tail in self._take_waiting(datagram):
                 self.table.add(replace(with_ports(tail, packet), time=packet.time, clock=packet.clock))
         elif datagram.first is not None:
+            self.table.counters["tunnel_fragment"] += datagram.is_tunnel
             self.table.add(with_ports(packet, datagram.first))
         elif len(datagram.waiting) >= TAILS_OF_A_DATAGRAM or self.waiting >= TAILS_IN_ALL:
             self._add_orphan(packet)
@@ -1167,7 +1216,7 @@ class Fragments:
         """The page: "known by source, destination, version and identification, and for IPv4 by the protocol" """
         network = packet.network
         protocol = network.protocol if network.version == 4 else None
-        identity = (network.src, network.dst, protocol, network.version, network.fragment_id)
+        identity = (network.src, network.dst, protocol, network.version, network.fragment_id, packet.realm)
         if identity not in self.datagrams:
             if len(self.datagrams) >= DATAGRAMS:
                 self._forget(next(iter(self.datagrams)))  # "the oldest gives way"
@@ -1259,7 +1308,7 @@ def _identity(record: Record, reason: str, options: Options) -> Row:
         "server_mac": server_mac,
         "vlan": link.vlan or None,
         "vlan_outer": link.vlan_outer or None,
-        "tunnel": None,
+        "tunnel": "/".join(encapsulation.text for encapsulation in first.around) or None,
         "client_by": record.client_by,
         "end_reason": reason,
         "icmp_type": first.transport.icmp_type,
@@ -1388,7 +1437,7 @@ def meter(frames: Iterable[Frame], options: Options | None = None) -> Result:
         if tick.boundary:
             table.boundary(tick.clock)
         try:
-            packet = decode(frame, tick)
+            packet = decode(frame, tick, table.options)
         except UnmeteredError as unmetered:
             reasons[str(unmetered)] += 1
             continue

@@ -6,12 +6,14 @@ waits land on a timeout or 1 ns beside it, and failures shrink to a few plain pa
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import accumulate
 from typing import Any, NamedTuple
 
 import hypothesis.strategies as st
 from hypothesis.strategies import SearchStrategy
 
+import envelopes as e
 from packets import (
     A6,
     B6,
@@ -207,6 +209,8 @@ def _tags() -> SearchStrategy[list[tuple[int, int]]]:
 
 def _frame(content: Layer, link: int, variant: int, tags: list[tuple[int, int]], macs: tuple[bytes, bytes]) -> bytes:
     """A packet behind a link header; `variant` chooses among those that a link type has."""
+    if link in RARE_LINKS:
+        return RARE_LINKS[link][variant % len(RARE_LINKS[link])](content)
     families = {0x0800: [2, 2, 7], 0x86DD: [24, 28, 30, 10]}
     if link == ETHERNET:
         plain = eth(content, *macs, vlans=tags, padding=4 * (variant % 2))
@@ -214,14 +218,38 @@ def _frame(content: Layer, link: int, variant: int, tags: list[tuple[int, int]],
     if link in (SLL, SLL2):
         return (sll if link == SLL else sll2)(content, macs[0][: 6 if variant else 4], vlans=tags)
     if link in (NULL, LOOP):
-        family = families[content.number]
+        family = families.get(content.number, [9])
         return loopback(content, family[variant % len(family)], "><"[variant % 2])
     return content.data
 
 
-def frames(content: SearchStrategy[Layer]) -> SearchStrategy[tuple[bytes, int]]:
+RARE_LINKS: dict[int, list[Callable[[Layer], bytes]]] = {
+    9: [lambda content: _in_ppp(content).data, e.cisco_hdlc],
+    51: [lambda content: e.pppoe(_only_ip(content), 3).data],
+    100: [e.llc, lambda content: b"\xaa\xaa\3" + e.bridged(eth(content), padding=2), lambda content: content.data],
+    104: [e.cisco_hdlc],
+    105: [
+        lambda content: e.wireless(e.llc(content), ways=3, quality=0),
+        lambda content: e.wireless(e.aggregate(e.llc(Layer(0x0806, bytes(9))), e.llc(content)), quality=0x80),
+        lambda content: e.wireless(e.llc(content), flags=0x80, quality=1),
+    ],
+    107: [lambda content: e.frame_relay(e.nlpid(content), padding=True)],
+    127: [
+        lambda content: e.radiotap(e.wireless(e.llc(content), quality=1, padded=True), flags=0x30, time=True, words=2),
+        lambda content: e.radiotap(e.wireless(e.llc(content))),
+    ],
+    129: [lambda content: e.arcnet(content, 212, linux=True)],
+    192: [lambda content: e.ppi(eth(content), 1, fcs=True, aligned=True), lambda content: e.ppi(content.data, 101)],
+    239: [lambda content: e.nflog(content, 2), lambda content: e.nflog(content, 10, ">")],
+    258: [lambda content: e.pktap(eth(content), 1), lambda content: e.pktap(e.pktap(content.data, 12), 258)],
+}
+"""Link types that few captures have, and the ways of writing them."""
+
+
+def frames(content: SearchStrategy[Layer], *, rare: bool = False) -> SearchStrategy[tuple[bytes, int]]:
     """Link header and packet, with the link type."""
-    links = st.sampled_from([ETHERNET] * 8 + [RAW_IP, 12, 14, RAW_IPV4, RAW_IPV6, NULL, LOOP, SLL, SLL2, 147])
+    usual = [ETHERNET] * 8 + [RAW_IP, 12, 14, RAW_IPV4, RAW_IPV6, NULL, LOOP, SLL, SLL2, 147]
+    links = st.sampled_from([ETHERNET] * 12 + list(RARE_LINKS) if rare else usual)
     mac = st.sampled_from(MACS)
     return st.builds(
         lambda packet, link, variant, tags, macs: (_frame(packet, link, variant, tags, macs), link),
@@ -234,13 +262,13 @@ def frames(content: SearchStrategy[Layer]) -> SearchStrategy[tuple[bytes, int]]:
 
 
 @st.composite
-def damaged(draw: st.DrawFn, whole: SearchStrategy[tuple[bytes, int]]) -> Wire:
+def damaged(draw: st.DrawFn, whole: SearchStrategy[tuple[bytes, int]], reach: int = 100) -> Wire:
     """A frame that is cut at any byte, has a byte changed, or lies about its length on the wire."""
     data, link = draw(whole)
     length = len(data)
     harm = draw(st.sampled_from(["none", "cut", "byte", "longer", "shorter", "cut and byte"]))
     if "byte" in harm and data:
-        at = draw(st.integers(0, min(len(data), 100) - 1))
+        at = draw(st.integers(0, min(len(data), reach) - 1))
         data = data[:at] + bytes([draw(st.integers(0, 255))]) + data[at + 1 :]
     if "cut" in harm:
         data = data[: draw(st.integers(0, len(data)))]
@@ -249,6 +277,122 @@ def damaged(draw: st.DrawFn, whole: SearchStrategy[tuple[bytes, int]]) -> Wire:
     if harm == "shorter":
         length = draw(st.integers(0, length))
     return Wire(data, length, link)
+
+
+# Packets in packets
+
+OUTER4, OUTER6 = ["192.0.2.1", "192.0.2.2"], ["2001:db8:ffff::1", "2001:db8:ffff::2"]
+
+
+def _only_ip(content: Layer) -> Layer:
+    """The packet, or one in its place where a header has no number for what it is."""
+    return content if content.number in (0x0800, 0x86DD) else ip4(other(59))
+
+
+def _in_ppp(content: Layer) -> Layer:
+    return e.ppp(_only_ip(content), short=True)
+
+
+LAYERS: list[Callable[[Layer, int], Layer]] = [
+    lambda content, number: e.mpls(content if content.number in (0x0800, 0x86DD) else eth(content), number),
+    lambda content, number: e.mpls(bytes(4) + eth(content, vlans=[number]), number, 9),
+    lambda content, number: e.pppoe(_only_ip(content), number),
+    lambda content, number: e.pbb(eth(content), number),
+    lambda content, number: e.nsh(_only_ip(content), number),
+    lambda content, number: e.trill(eth(content), words=number),
+    lambda content, number: e.macsec(content, identifier=bytes(8) * number),
+    lambda content, number: e.vn_tag(content),
+]
+"""What wraps a packet, or something that wraps one, between link and IP; with an id."""
+
+CARRIED: list[Callable[[Layer, int], Layer]] = [
+    lambda content, number: e.ipip(_only_ip(content)),
+    lambda content, number: e.gre(content),
+    lambda content, number: e.gre(content, key=number, checksum=bool(number & 1), sequence=7),
+    lambda content, number: e.gre(_in_ppp(content)),
+    lambda content, number: e.nvgre(eth(content), number),
+    lambda content, number: e.pptp(_in_ppp(content), number, acknowledged=bool(number & 1)),
+    lambda content, number: e.erspan1(eth(content)),
+    lambda content, number: e.erspan2(eth(content, vlans=[number]), number),
+    lambda content, number: e.erspan3(_only_ip(content), number, platform=bool(number & 1)),
+    lambda content, number: e.etherip(eth(content)),
+    lambda content, number: e.ethernet(eth(content)),
+    lambda content, number: e.mpls_in_ip(e.mpls(content, number)),
+    lambda content, number: Layer(115, e.l2tpv3(eth(content), 5, between=4 * number)),
+    lambda content, number: udp(49152, 4789, e.vxlan(eth(content), number)),
+    lambda content, number: udp(49152, 8472, e.vxlan(eth(content, vlans=[3]), number, flags=0x88000001)),
+    lambda content, number: udp(49152, 4790, e.vxlan_gpe(_only_ip(content), number)),
+    lambda content, number: udp(49152, 6081, e.geneve(content, number, options=bytes(4 * number))),
+    lambda content, number: udp(49152, 6081, e.geneve(e.frame(eth(content)), number)),
+    lambda content, number: udp(2152, 2152, e.gtp(content, number)),
+    lambda content, number: udp(49152, 2152, e.gtp(content, 1, flags=0x34, optional=bytes(3) + b"\x85\1\0\0\0")),
+    lambda content, number: udp(3544, 49152, e.teredo(content, authentication=bytes(number), origin=bool(number & 1))),
+    lambda content, number: udp(49152, 5072, e.ayiya(content)),
+    lambda content, number: udp(49152, 1701, e.l2tp(_in_ppp(content), number, 2, length=bool(number & 1), offset=1)),
+    lambda content, number: udp(5247, 49152, e.capwap(eth(content))),
+    lambda content, number: udp(49152, 5247, e.capwap(e.wireless(e.llc(content), swapped=number > 1), native=True)),
+    lambda content, number: udp(49152, 37008, e.tzsp(eth(content))),
+    lambda content, number: udp(49152, 6635, e.mpls(content, number).data),
+    lambda content, number: udp(49152, 4754, e.gre(content).data),
+]
+"""What an IP packet carries around a packet; with an id."""
+
+
+def _around(wrap: Callable[[Layer, int], Layer], number: int, back: bool, piece: int) -> Callable[[Layer], Layer]:
+    """An IP packet around what `wrap` makes: of either version, whole or the first or second fragment of two."""
+
+    def build(content: Layer) -> Layer:
+        carried = wrap(content, number)
+        ends = OUTER4[::-1] if back else OUTER4
+        if piece > 5:
+            return ip6(carried, *(OUTER6[::-1] if back else OUTER6))
+        cut = 8 * (len(carried.data) * 3 // 32)
+        if piece == 5:
+            return ip4(Layer(carried.number, carried.data[:cut]), *ends, identification=number, more=True)
+        if piece == 4:
+            rest = Layer(carried.number, carried.data[cut:])
+            return ip4(rest, *ends, identification=number, offset=cut // 8)
+        return ip4(carried, *ends)
+
+    return build
+
+
+def _nest(content: Layer, wrappers: list[Callable[[Layer], Layer]]) -> Layer:
+    for wrapper in wrappers:
+        content = wrapper(content)
+    return content
+
+
+def tunnels(packets: SearchStrategy[Layer], *, most: int = 3) -> SearchStrategy[Layer]:
+    """A packet in up to so many encapsulations, of few ids, in whole packets and in fragments."""
+    number = st.integers(0, 2)
+    between = st.builds(lambda layer, number: lambda content: layer(content, number), st.sampled_from(LAYERS), number)
+    inside = st.builds(_around, st.sampled_from(CARRIED), number, st.booleans(), st.integers(0, 7))
+    wrappers = st.lists(st.one_of(inside, inside, inside, between), min_size=1, max_size=most)
+    return st.builds(_nest, packets, wrappers)
+
+
+def tunnelled_frames() -> SearchStrategy[Frames]:
+    """Many packets in packets at one time, on any link: what the decoder makes of each."""
+    content = tunnels(packets4() | packets6(), most=10)
+    wires = damaged(frames(content, rare=True), 250)
+    return st.lists(wires, min_size=1, max_size=20).map(lambda chosen: [Sent(START, *wire) for wire in chosen])
+
+
+def tunnelled_conversations() -> SearchStrategy[Frames]:
+    """A few flows and fragments of few datagrams, in and out of tunnels."""
+    whole = udp(50000, 53, bytes(24))
+    packets = st.sampled_from(
+        [
+            ip4(whole),
+            ip4(udp(53, 50000), B, A),
+            ip4(tcp(40000, 443, "S", 1)),
+            ip4(Layer(17, whole.data[:16]), identification=1, more=True),
+            ip4(Layer(17, whole.data[16:]), identification=1, offset=2),
+            ip6(udp(50000, 53)),
+        ]
+    )
+    return conversations(st.one_of(packets, tunnels(packets), tunnels(packets)).map(_plain))
 
 
 def anything() -> SearchStrategy[Frames]:
@@ -419,6 +563,7 @@ def options(*, limit: bool = False) -> SearchStrategy[dict[str, Any]]:
         "forget": st.just(True),
         "no_tcp_end": st.just(True),
         "vlan_in_key": st.just(True),
+        "tunnels": st.just("outer"),
         "first_is_client": st.just(True),
         "services_only": st.just(True),
     }

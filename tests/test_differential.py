@@ -80,6 +80,20 @@ def test_both_evict_alike(frames: Frames, options: dict[str, Any]) -> None:
     assert_agreement(frames, options)
 
 
+@examples(300)
+@given(frames=strategies.tunnelled_frames(), options=strategies.options())
+def test_both_decode_tunnels_alike(frames: Frames, options: dict[str, Any]) -> None:
+    """Of any packet in packets, on any link, whole, cut or damaged, both see the same."""
+    assert_agreement(frames, options)
+
+
+@examples(200)
+@given(frames=strategies.tunnelled_conversations(), options=strategies.options())
+def test_both_follow_flows_in_tunnels_alike(frames: Frames, options: dict[str, Any]) -> None:
+    """Flows and fragments, in tunnels of few ids and outside of them, are the same."""
+    assert_agreement(frames, options)
+
+
 @examples(200)
 @given(frames=strategies.anything(), options=strategies.options())
 def test_both_meter_anything_alike(frames: Frames, options: dict[str, Any]) -> None:

@@ -18,14 +18,7 @@ from flowgauge.sources.discover import display_name
 
 # Link types that are met in the wild and not decoded, so that their name explains `unknown_link`.
 _OTHER_LINK_NAMES = {
-    9: "PPP",
-    50: "PPP over serial",
-    51: "PPPoE",
-    105: "802.11",
-    119: "802.11 with Prism header",
-    127: "802.11 with radiotap header",
     147: "private use 0",
-    163: "802.11 with AVS header",
     189: "USB (Linux)",
     195: "802.15.4",
     220: "USB (Linux, padded)",

@@ -5,20 +5,23 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from flowgauge.fragments import SEED
 from flowgauge.kernels.decode import WALK, decode_rows
-from flowgauge.kernels.packet import DECODER_FAULT, REASONS, PacketBatch
+from flowgauge.kernels.packet import DECODER_FAULT, PACKET, REASONS, PacketBatch, zeroed_records
 
 
 class Decoder:
     """Decodes batches and counts what became of each packet.
 
     `reasons` holds the packets of each reason in the order of REASONS; `wire_bytes` their bytes on the
-    wire; `length_lies` the packets whose IP length is more than that.
+    wire; `length_lies` the packets whose IP length is more than that. `tunnels` is the option of MeterConfig.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tunnels: str = "inner") -> None:
         self.reasons: NDArray[np.int64] = np.zeros(len(REASONS), np.int64)
         self._walk = np.zeros(1, WALK).view(np.recarray)
+        self._walk[0].outer = tunnels == "outer"
+        self._saved = zeroed_records(1, PACKET)
 
     @property
     def length_lies(self) -> int:
@@ -32,7 +35,7 @@ class Decoder:
         """Fill the header fields of rows begin..stop from the source's buffer `data`."""
         while begin < stop:
             try:
-                decode_rows(data, batch, begin, stop, self._walk, self.reasons)
+                decode_rows(data, batch, begin, stop, self._walk, self.reasons, self._saved, SEED)
                 return
             except IndexError:  # a bounds check: the packet is counted, the rest goes on
                 row = int(self._walk[0].row)

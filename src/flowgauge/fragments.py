@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,18 +12,20 @@ from flowgauge.kernels import fragments as k
 from flowgauge.kernels.packet import BATCH_ROWS, WAITS, PacketBatch, make_batch
 
 _OUT_ROWS = BATCH_ROWS + k.ROW_MAY_EMIT
-_FROM_FIRST = ("time", "clock", "epoch", "src_port", "dst_port", "protocol")
+_FROM_FIRST = ("time", "clock", "epoch")
+_OF_FIRST = ("src_port", "dst_port", "protocol")
+SEED = np.array([secrets.randbits(64) for _ in range(k.SEEDS)], np.uint64)
+"""Of the names of datagrams: that of what is around a tunnel's packet is made by the decoder."""
 
 
 class FragmentStage:
     """Between decoding and metering. Costs nothing while no datagram is remembered.
 
-    `orphans` counts tails whose first fragment never came; `clock` and `epoch` are those of the
-    last record seen.
+    `orphans` counts tails whose first fragment never came, `tunnelled` those whose first fragment was metered as
+    the packet inside; `clock` and `epoch` are those of the last record seen.
     """
 
-    def __init__(self, seed: np.ndarray) -> None:
-        self._seed = seed
+    def __init__(self) -> None:
         self._arrays: k.Fragments | None = None
         self._store: PacketBatch | None = None
         self._out: PacketBatch | None = None
@@ -31,6 +34,10 @@ class FragmentStage:
     @property
     def orphans(self) -> int:
         return int(self._arrays.state[0].orphans) if self._arrays else 0
+
+    @property
+    def tunnelled(self) -> int:
+        return int(self._arrays.state[0].tunnelled) if self._arrays else 0
 
     def _open(self) -> k.Fragments:
         """Allocate on the first fragment; empty the memory of the capture before."""
@@ -42,7 +49,7 @@ class FragmentStage:
                 chains=np.full(k.CHAINS, -1, np.int32),
                 next_waiting=np.full(rows, -1, np.int32),
                 free=np.arange(rows, dtype=np.int32),
-                seed=self._seed,
+                seed=SEED,
                 order=np.zeros(_OUT_ROWS, np.int64),
                 trigger=np.zeros(_OUT_ROWS, np.int64),
                 kind=np.zeros(_OUT_ROWS, np.int64),
@@ -107,8 +114,12 @@ class FragmentStage:
         """Released rows are metered at the time of what let them go, orphans in the boundary interval before it."""
         trigger, kind = arrays.trigger[: len(out)], arrays.kind[: len(out)]
         released, orphan = held & (kind == k.RELEASED), held & (kind == k.ORPHAN)
+        tunnelled = kind == k.TUNNELLED
         for name in _FROM_FIRST:
+            out[name][released | tunnelled] = packets[name][trigger[released | tunnelled]]
+        for name in _OF_FIRST:
             out[name][released] = packets[name][trigger[released]]
+            out[name][tunnelled] = packets[f"outer_{name}"][trigger[tunnelled]]
         before = trigger[orphan] - 1
         out.epoch[orphan] = np.where(before < 0, self.epoch, packets.epoch[before])
         out.reason[kind == k.PLACEHOLDER] = WAITS

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
@@ -47,7 +46,7 @@ class Meter:
         self.watch = watch or Stopwatch()
         self.ended: Counter[str] = Counter()
         self.flows = 0
-        self._fragments = FragmentStage(np.array([secrets.randbits(64) for _ in range(6)], np.uint64))
+        self._fragments = FragmentStage()
         self._drained_epoch = 0
         self._left = np.zeros(0, np.int32)  # slots, in output order, of records that left and are in no batch yet
 
@@ -63,7 +62,11 @@ class Meter:
     @property
     def counters(self) -> dict[str, int]:
         """Oddities of metered packets."""
-        return {"orphan_fragments": self._fragments.orphans, "rst_ignored": int(self.table.state.rst_ignored)}
+        return {
+            "orphan_fragments": self._fragments.orphans,
+            "tunnel_fragment": self._fragments.tunnelled,
+            "rst_ignored": int(self.table.state.rst_ignored),
+        }
 
     @property
     def limited(self) -> bool:
@@ -138,8 +141,8 @@ class Meter:
             self.watch.start()
 
     def _build(self, slots: np.ndarray) -> pa.RecordBatch:
-        flows, states = self.table.take(slots, self.records.memory)
-        batch = self.records.build(flows, states)
+        flows, states, stacks = self.table.take(slots, self.records.memory)
+        batch = self.records.build(flows, states, stacks)
         counts = np.bincount(flows["end_reason"], minlength=len(st.END_REASONS))
         self.flows += int((flows["part"] == 0).sum())
         self.ended.update({name: int(n) for name, n in zip(st.END_REASONS, counts, strict=True) if n})

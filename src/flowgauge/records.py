@@ -12,6 +12,8 @@ from flowgauge.arrays import community_id_array, ip_array, mac_array, plain_arra
 from flowgauge.config import MeterConfig
 from flowgauge.features import Feature
 from flowgauge.features._feature import Array, Values
+from flowgauge.kernels.kinds import stack_text
+from flowgauge.kernels.packet import MAX_TUNNELS
 from flowgauge.kernels.rows import CODES, WORDS, split_ends
 from flowgauge.kernels.state import CLIENT_BY, END_REASONS
 from flowgauge.memory import Memory
@@ -41,6 +43,19 @@ _CATEGORY = pa.dictionary(pa.int32(), pa.string())
 
 def _category(codes: Array, values: pa.Array, null: Array | None = None) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(plain_array(pa.int32(), codes, validity(null)), values)
+
+
+def _tunnels(present: Array, stacks: Array) -> pa.DictionaryArray:
+    """The column `tunnel`: a value for each kind of stack, null without one."""
+    if not len(stacks):
+        return pa.nulls(len(present), _CATEGORY)
+    beyond = np.arange(MAX_TUNNELS) >= stacks["depth"][:, None]  # left from an earlier owner
+    stacks["kind"][beyond] = stacks["id"][beyond] = 0
+    kinds, codes = np.unique(stacks.view(f"V{stacks.itemsize}"), return_inverse=True)
+    texts = [stack_text(kind[:depth], ids[:depth]) for ids, kind, depth in kinds.view(stacks.dtype).tolist()]
+    all_codes = np.zeros(len(present), np.int32)
+    all_codes[present] = codes
+    return _category(all_codes, text_array(texts), ~present)
 
 
 class RecordBuilder:
@@ -76,15 +91,16 @@ class RecordBuilder:
         """Labels and number of records of each capture."""
         return zip(self._labels_of, self._rows, strict=True)
 
-    def build(self, flows: Array, states: Sequence[Array]) -> pa.RecordBatch:
-        """One batch of these records; `states` are those of the features behind `core`."""
+    def build(self, flows: Array, states: Sequence[Array], stacks: Array) -> pa.RecordBatch:
+        """One batch of these records; `states` are those of the features behind `core`, `stacks` those of the
+        records with a tunnel."""
         counts = np.bincount(flows["capture"])
         for capture in np.flatnonzero(counts):
             self._rows[capture] += int(counts[capture])
         values: dict[str, Values] = {}
         for feature, state in zip(self._features, (flows, *states), strict=True):
             values.update(feature.finalize(state, flows, self.memory))
-        arrays = self._texts(flows)
+        arrays = self._texts(flows) | {"tunnel": _tunnels(flows["tunnel"] != 0, stacks)}
         pack = _Packer()
         arrays |= {name: value for name, value in values.items() if isinstance(value, pa.Array)}
         columns = [arrays.get(name) or pack(kind, dtype, *values[name]) for name, kind, dtype in self._fields]
@@ -100,7 +116,6 @@ class RecordBuilder:
         captures, client_by, end_reason = codes[:, :rows]
         found = {
             "community_id": pa.nulls(rows, pa.string()),
-            "tunnel": pa.nulls(rows, _CATEGORY),
             "client_by": _category(client_by, self._client_by),
             "end_reason": _category(end_reason, self._end_reasons),
             "source": self._sources.array(captures),

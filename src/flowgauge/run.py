@@ -92,7 +92,7 @@ class Run:
         self._labels = self._read_labels(self._found, label_strict)
         self.watch = Stopwatch()
         self.meter = Meter(self.config, self.label_fields, self.watch, self.schema.extras)
-        self.decoder = Decoder()
+        self.decoder = Decoder(self.config.tunnels)
         self._batch = make_batch(rows)
         self._clock = Clock()
         self._bytes_before = 0

@@ -19,6 +19,7 @@ from flowgauge.kernels.rows import take_rows
 from flowgauge.memory import Memory
 
 FIRST_CAPACITY = 1 << 17  # rows that are never touched cost no memory, and growing copies all
+FIRST_STACKS = 1 << 10
 _SERVICE_BITS = {"tcp": 1, "udp": 2, "sctp": 4}
 
 
@@ -58,9 +59,11 @@ class FlowTable:
             index=np.zeros(_index_length(keys), np.uint64),
             keys=zeroed_records(keys, st.KEY),
             flows=zeroed_records(FIRST_CAPACITY, st.FLOW),
+            stacks=zeroed_records(FIRST_STACKS, st.STACK),
             buckets=np.full(st.BUCKETS, -1, np.int32),
             free_keys=np.zeros(keys, np.int32),
             free_slots=np.zeros(FIRST_CAPACITY, np.int32),
+            free_stacks=np.zeros(FIRST_STACKS, np.int32),
             closing=np.zeros(keys, np.int32),
             ended=np.zeros(FIRST_CAPACITY, np.int32),
             oldest=np.zeros(1, np.int32),
@@ -74,7 +77,7 @@ class FlowTable:
     @staticmethod
     def _config(config: MeterConfig) -> np.recarray:
         record = np.zeros(1, st.CONFIG).view(np.recarray)
-        record[0].seed[:] = [secrets.randbits(64) for _ in range(10)]
+        record[0].seed[:] = [secrets.randbits(64) for _ in range(11)]
         record[0].idle[:] = [_nanoseconds(timeout) for timeout in config.idle_timeout]
         record[0].active = _nanoseconds(config.active_timeout)
         record[0].attempt = _nanoseconds(config.attempt_timeout)
@@ -109,7 +112,8 @@ class FlowTable:
         """Bytes of all arrays that grow with the number of flows."""
         arrays = self.arrays
         growing = (arrays.index, arrays.keys, arrays.flows, arrays.free_keys, arrays.free_slots, arrays.closing)
-        return sum(a.nbytes for a in (*growing, arrays.ended, arrays.oldest, arrays.unanswered, *self.states))
+        tunnels = (arrays.stacks, arrays.free_stacks)
+        return sum(a.nbytes for a in (*growing, *tunnels, arrays.ended, arrays.oldest, arrays.unanswered, *self.states))
 
     @property
     def bytes_per_slot(self) -> float:
@@ -122,6 +126,8 @@ class FlowTable:
             self._grow_keys()
         if s.free_slots == 0 and s.fresh_slot == len(self.arrays.flows):
             self._grow_slots()
+        if s.free_stacks == 0 and s.fresh_stack == len(self.arrays.stacks):
+            self._grow("stacks", "free_stacks")
 
     def _replace(self, name: str, array: Any) -> None:
         self.arrays = self.arrays._replace(**{name: array})
@@ -134,10 +140,14 @@ class FlowTable:
             self._replace("index", np.zeros(_index_length(rows), np.uint64))
             lifetime.rebuild_index(self.arrays)
 
+    def _grow(self, *names: str) -> None:
+        for name in names:
+            array = getattr(self.arrays, name)
+            self._replace(name, _grown(array, 2 * len(array)))
+
     def _grow_slots(self) -> None:
         rows = 2 * len(self.arrays.flows)
-        for name in ("flows", "free_slots", "ended"):
-            self._replace(name, _grown(getattr(self.arrays, name), rows))
+        self._grow("flows", "free_slots", "ended")
         for number in range(len(self.states)):
             self.states[number] = _grown(self.states[number], rows)
 
@@ -170,13 +180,20 @@ class FlowTable:
         in_order: NDArray[np.int32] = slots[order]
         return in_order
 
-    def take(self, slots: NDArray[np.int32], memory: Memory) -> tuple[NDArray[Any], list[NDArray[Any]]]:
-        """The records in these slots and their feature states; the slots are free from here on."""
+    def take(self, slots: NDArray[np.int32], memory: Memory) -> tuple[NDArray[Any], list[NDArray[Any]], NDArray[Any]]:
+        """The records in these slots, their feature states, and the stacks of those with a tunnel, in their order.
+
+        Slots and stacks are free from here on.
+        """
         s = self.state
         flows, *states = (_take(array, slots, memory) for array in (self.flows, *self.states))
         self.arrays.free_slots[s.free_slots : s.free_slots + len(slots)] = slots
         s.free_slots += len(slots)
-        return flows, states
+        tunnels = flows["tunnel"]
+        rows = tunnels[tunnels > 0] - 1
+        self.arrays.free_stacks[s.free_stacks : s.free_stacks + len(rows)] = rows
+        s.free_stacks += len(rows)
+        return flows, states, self.arrays.stacks.view(np.ndarray)[rows]
 
 
 def _order(leave: Any, end: Any, ties: Callable[[Any], tuple[Any, Any]]) -> NDArray[np.intp]:

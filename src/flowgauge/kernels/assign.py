@@ -10,6 +10,7 @@ import numpy as np
 from flowgauge.kernels._jit import helper, inline_helper, kernel, prefetch
 from flowgauge.kernels.direction import CLIENT, SERVER, UNDECIDED, source_is_client
 from flowgauge.kernels.header import ICMP, ICMPV6, TCP
+from flowgauge.kernels.keys import realm_of
 from flowgauge.kernels.lifetime import (
     boundary,
     end_record,
@@ -20,6 +21,7 @@ from flowgauge.kernels.lifetime import (
     make_room,
     new_key,
     new_slot,
+    new_stack,
     wheel_add,
     wheel_remove,
 )
@@ -228,11 +230,12 @@ def _note_closed(t, number):
 
 
 @inline_helper
-def _lacks_room(t):
-    """Whether no key or no slot is left for one more flow."""
+def _lacks_room(t, q):
+    """Whether no key, slot or stack is left for one more flow."""
     s = t.state[0]
     no_key = s.free_keys == 0 and s.fresh_key == len(t.keys) and s.keys < t.config[0].max_keys
-    return no_key or (s.free_slots == 0 and s.fresh_slot == len(t.flows))
+    no_stack = q.tunnel_depth != 0 and s.free_stacks == 0 and s.fresh_stack == len(t.stacks)
+    return no_key or (s.free_slots == 0 and s.fresh_slot == len(t.flows)) or no_stack
 
 
 @inline_helper
@@ -244,6 +247,8 @@ def _count(q, t, number):
         k.slot = new_slot(s, t.free_slots)
         q.begins |= OPENS
         _open_record(q, k, t.flows[k.slot], s.capture)
+        if q.tunnel_depth != 0:
+            t.flows[k.slot].tunnel = new_stack(s, t.stacks, t.free_stacks, q)
     if _count_time(q, k):
         t.flows[k.slot].clock_back += 1
     if q.gap < 0 and k.bucket < 0:
@@ -272,8 +277,8 @@ def _look_ahead(p, i, stop, t):
 def _find(q, t):
     """The key of a packet, -1 without one."""
     if q.swapped:
-        return find(t.index, t.keys, q.key_hash, q.dst_hi, q.dst_lo, q.src_hi, q.src_lo, q.key_word)
-    return find(t.index, t.keys, q.key_hash, q.src_hi, q.src_lo, q.dst_hi, q.dst_lo, q.key_word)
+        return find(t.index, t.keys, q.key_hash, q.dst_hi, q.dst_lo, q.src_hi, q.src_lo, q.key_word, realm_of(q))
+    return find(t.index, t.keys, q.key_hash, q.src_hi, q.src_lo, q.dst_hi, q.dst_lo, q.key_word, realm_of(q))
 
 
 @inline_helper
@@ -311,7 +316,7 @@ def assign(p, begin, stop, t):
         q.slot, q.begins = -1, 0
         if q.reason != METERED:
             continue
-        if _lacks_room(t):
+        if _lacks_room(t, q):
             s.status = FULL
             return i
         q.connection = 0

@@ -1,4 +1,4 @@
-"""Big-endian reads at an unsigned offset, as uint64; each is checked against the end of the bytes."""
+"""Reads at an unsigned offset, big-endian (be) or little-endian (le), as uint64; each is checked against the end."""
 
 from __future__ import annotations
 
@@ -24,3 +24,14 @@ def swap32(value):
     low, high = value & U(0xFF00FF), value >> U(8) & U(0xFF00FF)
     value = low << U(8) | high
     return (value << U(16) | value >> U(16)) & U(0xFFFFFFFF)
+
+
+@byte_helper
+def le16(data, at):
+    value = be16(data, at)
+    return value >> U(8) | (value & U(0xFF)) << U(8)
+
+
+@byte_helper
+def le32(data, at):
+    return swap32(be32(data, at))

@@ -14,26 +14,26 @@ from flowgauge.kernels._jit import helper, kernel
 from flowgauge.kernels.packet import FIRST_FRAGMENT, I32, I64, METERED, NOT_FRAGMENT, U64
 
 U = np.uint64
+LOW = U(0xFFFFFFFF)
+SEEDS = 24  # secret words that names are made with
 PATIENCE = np.int64(30_000_000_000)  # ns of clock that a datagram is remembered
 MAX_DATAGRAMS = 1 << 16
 MAX_WAITING = 1 << 16
 MAX_WAITING_EACH = 64
 CHAINS = 1 << 17
-ROW_MAY_EMIT = 2 * MAX_WAITING_EACH + 1  # itself, what it lets go, and one datagram forgotten
+# Itself, what it lets go, and one datagram forgotten; the same for the datagram around it.
+ROW_MAY_EMIT = 4 * MAX_WAITING_EACH + 1
 
 # What a row of the order is: one that is metered as it stands or at the time of the first fragment
 # that let it go; one whose first fragment never came; the place in which a row that waits was
-# captured, where the clock and the boundaries still count.
-RELEASED, ORPHAN, PLACEHOLDER = 0, 1, 2
+# captured, where the clock and the boundaries still count; one that a first fragment let go which is metered as the
+# packet inside.
+RELEASED, ORPHAN, PLACEHOLDER, TUNNELLED = 0, 1, 2, 3
 
 DATAGRAM = np.dtype(
     [
-        ("src_hi", np.uint64),
-        ("src_lo", np.uint64),
-        ("dst_hi", np.uint64),
-        ("dst_lo", np.uint64),
+        ("name", np.uint64),
         ("clock", np.int64),  # of the first packet seen
-        ("identification", np.uint32),
         ("home", np.int32),  # its hash
         ("chain", np.int32),  # next datagram of the same hash
         ("head", np.int32),  # first waiting row, -1 without one
@@ -42,8 +42,8 @@ DATAGRAM = np.dtype(
         ("src_port", np.uint16),
         ("dst_port", np.uint16),
         ("protocol", np.uint8),
-        ("header_protocol", np.uint8),  # IPv4 tells datagrams apart by it, IPv6 (0) does not
         ("known", np.uint8),  # the first fragment was seen
+        ("tunnel", np.uint8),  # and was metered as the packet inside
     ],
     align=True,
 )
@@ -58,6 +58,7 @@ STATE = np.dtype(
         ("out", np.int64),  # rows written to the order
         ("holds", np.int64),  # rows to be copied into the waiting store
         ("orphans", np.int64),
+        ("tunnelled", np.int64),  # tails of packets that were metered as the packets inside
     ],
     align=True,
 )
@@ -79,21 +80,35 @@ class Fragments(NamedTuple):
 
 
 @helper
-def _chain(f, q, header_protocol):
-    seed = f.seed
-    total = (seed[0] + q.src_lo) * (seed[1] + q.dst_lo) + (seed[2] + q.src_hi) * (seed[3] + q.dst_hi)
-    total += (seed[4] + U(q.fragment_id)) * (seed[5] + U(header_protocol))
-    return np.int64(total >> U(32)) & np.int64(CHAINS - 1)
+def _half_name(seed, first, q, rest, realm):
+    """Multilinear hash of eleven 32-bit words (Lemire and Kaser 2014)."""
+    total = (seed[first] + (q.src_hi >> U(32))) * (seed[first + 1] + (q.src_hi & LOW))
+    total += (seed[first + 2] + (q.src_lo >> U(32))) * (seed[first + 3] + (q.src_lo & LOW))
+    total += (seed[first + 4] + (q.dst_hi >> U(32))) * (seed[first + 5] + (q.dst_hi & LOW))
+    total += (seed[first + 6] + (q.dst_lo >> U(32))) * (seed[first + 7] + (q.dst_lo & LOW))
+    total += (seed[first + 8] + U(q.fragment_id)) * (seed[first + 9] + rest)
+    total += (seed[first + 10] + realm) * seed[first + 11]
+    return total >> U(32)
 
 
 @helper
-def _find(f, q, chain, header_protocol):
-    """The remembered datagram of a packet, -1 without one."""
-    number = np.int64(f.chains[chain])
+def datagram_name(seed, q):
+    """64 bits that stand for the datagram of a fragment: a tunnel's packet has room for no more of what is around it.
+
+    IPv4 tells datagrams apart by their protocol, IPv6 does not.
+    """
+    rest = U(q.protocol) if q.ip_version == 4 else U(256)
+    realm = U(q.realm) if q.tunnel_depth != 0 else U(0)
+    return _half_name(seed, 0, q, rest, realm) << U(32) | _half_name(seed, 12, q, rest, realm)
+
+
+@helper
+def _find(f, name):
+    """The remembered datagram of this name, -1 without one."""
+    number = np.int64(f.chains[name & U(CHAINS - 1)])
     while number >= 0:
         d = f.datagrams[number]
-        same = d.src_lo == q.src_lo and d.dst_lo == q.dst_lo and d.identification == q.fragment_id
-        if same and d.src_hi == q.src_hi and d.dst_hi == q.dst_hi and d.header_protocol == header_protocol:
+        if d.name == name:
             return number
         number = np.int64(d.chain)
     return np.int64(-1)
@@ -117,6 +132,8 @@ def _let_go(f, d, trigger, kind):
     s.waiting -= d.waiting
     if kind == ORPHAN:
         s.orphans += d.waiting
+    elif kind == TUNNELLED:
+        s.tunnelled += d.waiting
     d.waiting, d.head, d.tail = 0, -1, -1
 
 
@@ -138,17 +155,16 @@ def _forget_oldest(f, trigger):
 
 
 @helper
-def _remember(f, q, home, header_protocol):
-    """A fresh datagram for a packet; there is room."""
+def _remember(f, name, clock):
+    """A fresh datagram; there is room."""
     s = f.state[0]
     number = s.newest & np.int64(MAX_DATAGRAMS - 1)
     s.newest += 1
     d = f.datagrams[number]
-    d.src_hi, d.src_lo, d.dst_hi, d.dst_lo = q.src_hi, q.src_lo, q.dst_hi, q.dst_lo
-    d.identification, d.header_protocol = q.fragment_id, header_protocol
-    d.clock = q.clock
+    home = np.int64(name & U(CHAINS - 1))
+    d.name, d.clock = name, clock
     d.waiting, d.head, d.tail = 0, -1, -1
-    d.known = 0
+    d.known = d.tunnel = 0
     d.home, d.chain = home, f.chains[home]
     f.chains[home] = number
     return number
@@ -176,22 +192,28 @@ def _wait(f, d, i):
 
 
 @helper
-def _take(f, q, i):
-    """Place row i, a fragment: it is metered, lets others go, or waits."""
-    header_protocol = q.protocol if q.ip_version == 4 else np.uint8(0)
-    home = _chain(f, q, header_protocol)
-    number = _find(f, q, home, header_protocol)
+def _datagram(f, name, clock, i):
+    """The number of the datagram of this name, remembered from here on."""
+    number = _find(f, name)
     if number < 0:
         if f.state[0].newest - f.state[0].oldest == MAX_DATAGRAMS:
             _forget_oldest(f, i)
-        number = _remember(f, q, home, header_protocol)
-    d = f.datagrams[number]
+        number = _remember(f, name, clock)
+    return number
+
+
+@helper
+def _take(f, q, i):
+    """Place row i, a fragment: it is metered, lets others go, or waits."""
+    d = f.datagrams[_datagram(f, datagram_name(f.seed, q), q.clock, i)]
     if q.fragment == FIRST_FRAGMENT:
-        d.src_port, d.dst_port, d.protocol, d.known = q.src_port, q.dst_port, q.protocol, 1
+        d.src_port, d.dst_port, d.protocol = q.src_port, q.dst_port, q.protocol
+        d.known, d.tunnel = 1, 0
         _emit(f, i, i, RELEASED)
         _let_go(f, d, i, RELEASED)
     elif d.known:
         q.src_port, q.dst_port, q.protocol = d.src_port, d.dst_port, d.protocol
+        f.state[0].tunnelled += d.tunnel
         _emit(f, i, i, RELEASED)
     elif _wait(f, d, i):
         _emit(f, i, i, PLACEHOLDER)
@@ -200,13 +222,28 @@ def _take(f, q, i):
         _emit(f, i, i, ORPHAN)
 
 
+@helper
+def _take_outer(f, q, i):
+    """Row i, already placed, is metered as the packet inside the first fragment of a datagram; let its tails go."""
+    d = f.datagrams[_datagram(f, q.outer_datagram, q.clock, i)]
+    d.src_port, d.dst_port, d.protocol = q.outer_src_port, q.outer_dst_port, q.outer_protocol
+    d.known = d.tunnel = 1
+    _let_go(f, d, i, TUNNELLED)
+
+
+@helper
+def _is_in_fragment(q):
+    """Whether a packet came in the first fragment of a datagram around it."""
+    return q.reason == METERED and q.tunnel_depth != 0 and q.outer_fragment != 0
+
+
 @kernel
 def scan(p, rows):
     """(whether any of the rows is a fragment that is metered, clock and epoch of the last)."""
     found = False
     for i in range(rows):
         q = p.packets[i]
-        found |= q.reason == METERED and q.fragment != NOT_FRAGMENT
+        found |= (q.reason == METERED and q.fragment != NOT_FRAGMENT) or _is_in_fragment(q)
     last = p.packets[rows - 1]
     return found, last.clock, last.epoch
 
@@ -237,6 +274,8 @@ def order_rows(f, p, begin, stop):
             _take(f, q, i)
         else:
             _emit(f, i, i, RELEASED)
+        if _is_in_fragment(q):
+            _take_outer(f, q, i)
     return stop
 
 

@@ -7,6 +7,11 @@ import numpy as np
 ETHERTYPE_IPV4, ETHERTYPE_IPV6 = np.uint64(0x0800), np.uint64(0x86DD)
 ETHERTYPE_NONE = np.uint64(0xFFFF)  # reserved by IANA: no network protocol
 
+# What is carried under the EtherType of a frame of its own (RFC 1701, RFC 3518), and kinds of contents that have none.
+ETHERTYPE_BRIDGED, ETHERTYPE_PPP = np.uint64(0x6558), np.uint64(0x880B)
+NEXT_LLC, NEXT_NLPID, NEXT_IP = np.uint64(0x10000), np.uint64(0x10001), np.uint64(0x10002)
+NEXT_WIRELESS, NEXT_WIRELESS_SWAPPED = np.uint64(0x10003), np.uint64(0x10004)
+
 ICMP, TCP, UDP, ICMPV6, SCTP = np.uint8(1), np.uint8(6), np.uint8(17), np.uint8(58), np.uint8(132)
 
 FIN, SYN, RST, PSH, ACK, URG, ECE, CWR = (np.uint8(1 << bit) for bit in range(8))

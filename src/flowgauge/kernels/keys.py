@@ -28,14 +28,21 @@ def pack_ports(a_port, b_port, vlan, protocol, version):
 
 
 @helper
-def _hash(seed, a_hi, a_lo, b_hi, b_lo, ports):
-    """Multilinear hash of five words (Lemire and Kaser 2014): universal for a secret seed."""
+def _hash(seed, a_hi, a_lo, b_hi, b_lo, ports, realm):
+    """Multilinear hash of five words and a half (Lemire and Kaser 2014): universal for a secret seed."""
     total = (seed[0] + (a_hi >> U(32))) * (seed[1] + (a_hi & LOW))
     total += (seed[2] + (a_lo >> U(32))) * (seed[3] + (a_lo & LOW))
     total += (seed[4] + (b_hi >> U(32))) * (seed[5] + (b_hi & LOW))
     total += (seed[6] + (b_lo >> U(32))) * (seed[7] + (b_lo & LOW))
     total += (seed[8] + (ports >> U(32))) * (seed[9] + (ports & LOW))
+    total += seed[10] * realm
     return np.uint32(total >> U(32))
+
+
+@helper
+def realm_of(q):
+    """The tunnel ids that belong to the key, 0 without any."""
+    return U(q.realm) if q.tunnel_depth != 0 else U(0)
 
 
 @kernel
@@ -50,11 +57,12 @@ def make_keys(p, rows, config):
         if c.hosts:
             src_port = dst_port = np.uint16(0)
         vlan = q.vlan if c.vlan_in_key else np.uint16(0)
+        realm = realm_of(q)
         if _swapped(q.src_hi, q.src_lo, src_port, q.dst_hi, q.dst_lo, dst_port):
             q.swapped = 1
             q.key_word = pack_ports(dst_port, src_port, vlan, q.protocol, q.ip_version)
-            q.key_hash = _hash(c.seed, q.dst_hi, q.dst_lo, q.src_hi, q.src_lo, q.key_word)
+            q.key_hash = _hash(c.seed, q.dst_hi, q.dst_lo, q.src_hi, q.src_lo, q.key_word, realm)
         else:
             q.swapped = 0
             q.key_word = pack_ports(src_port, dst_port, vlan, q.protocol, q.ip_version)
-            q.key_hash = _hash(c.seed, q.src_hi, q.src_lo, q.dst_hi, q.dst_lo, q.key_word)
+            q.key_hash = _hash(c.seed, q.src_hi, q.src_lo, q.dst_hi, q.dst_lo, q.key_word, realm)

@@ -6,6 +6,7 @@ import numpy as np
 
 from flowgauge.kernels._jit import helper, kernel
 from flowgauge.kernels.header import ICMP, ICMPV6, TCP, UDP
+from flowgauge.kernels.keys import realm_of
 from flowgauge.kernels.state import (
     ACTIVE,
     BUCKETS,
@@ -31,7 +32,7 @@ FORGOTTEN = np.int64(2**62)  # `used` of a key that is not in the table
 
 
 @helper
-def find(index, keys, hash32, a_hi, a_lo, b_hi, b_lo, ports):
+def find(index, keys, hash32, a_hi, a_lo, b_hi, b_lo, ports, realm):
     """The key with these endpoints, -1 without one."""
     mask = U(len(index) - 1)
     at = U(hash32) & mask
@@ -42,7 +43,8 @@ def find(index, keys, hash32, a_hi, a_lo, b_hi, b_lo, ports):
         if found >> U(32) == U(hash32):
             number = np.int64(found & U(0xFFFFFFFF)) - np.int64(1)
             k = keys[number]
-            if k.a_lo == a_lo and k.b_lo == b_lo and k.ports == ports and k.a_hi == a_hi and k.b_hi == b_hi:
+            same = k.a_lo == a_lo and k.b_lo == b_lo and k.ports == ports and k.a_hi == a_hi and k.b_hi == b_hi
+            if same and k.realm == realm:
                 return number
         at = (at + U(1)) & mask
 
@@ -154,7 +156,7 @@ def new_key(s, keys, free_keys, index, q):
         k.a_hi, k.a_lo, k.b_hi, k.b_lo = q.dst_hi, q.dst_lo, q.src_hi, q.src_lo
     else:
         k.a_hi, k.a_lo, k.b_hi, k.b_lo = q.src_hi, q.src_lo, q.dst_hi, q.dst_lo
-    k.ports, k.hash = q.key_word, q.key_hash
+    k.ports, k.hash, k.realm = q.key_word, q.key_hash, realm_of(q)
     k.slot = -1
     k.bucket = -1
     k.marks = (k.marks & IN_CLOSING) | ACTIVE
@@ -185,6 +187,22 @@ def new_slot(s, free_slots):
         return np.int64(free_slots[s.free_slots])
     s.fresh_slot += 1
     return s.fresh_slot - 1
+
+
+@helper
+def new_stack(s, stacks, free_stacks, q):
+    """Keep a packet's encapsulations; the row, plus one. There is room."""
+    if s.free_stacks > 0:
+        s.free_stacks -= 1
+        row = np.int64(free_stacks[s.free_stacks])
+    else:
+        row = s.fresh_stack
+        s.fresh_stack += 1
+    stack = stacks[row]
+    stack.depth = q.tunnel_depth
+    for place in range(q.tunnel_depth):
+        stack.id[place], stack.kind[place] = q.tunnel_id[place], q.tunnel_kind[place]
+    return row + 1
 
 
 @helper

@@ -2,8 +2,8 @@
 
 Each function takes the packet `q` and `w` (WALK, where the decoder stands in it), sets `ethertype` and `at` (the byte
 behind the header) of that, and returns a Reason.
-One link type is one row of :func:`link_header` and one function; tags that may follow any of them
-are walked by :func:`tags`.
+One link type is one row of :func:`_plain_link` and one function (or of kernels/rarelinks.py, where few captures have
+it); tags that may follow any of them are walked by :func:`tags`, and the rest of the way to IP by kernels/layers.py.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ import numpy as np
 
 from flowgauge.kernels._jit import byte_helper, inline_byte_helper
 from flowgauge.kernels.bytes import be16, be32, be48, swap32
-from flowgauge.kernels.header import ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_NONE
-from flowgauge.kernels.packet import BAD_IP_VERSION, METERED, TRUNCATED_LINK, UNKNOWN_LINK
+from flowgauge.kernels.header import ETHERTYPE_IPV4, ETHERTYPE_IPV6
+from flowgauge.kernels.layers import FIRST, MORE, is_vlan, reach_ip
+from flowgauge.kernels.packet import BAD_IP_VERSION, MAX_TUNNELS, METERED, TRUNCATED_LINK, UNKNOWN_LINK
+from flowgauge.kernels.rarelinks import ethertype_of_family, is_radio, is_wrapped, radio, rare_link, unwrap
 
 U = np.uint64
 
@@ -21,47 +23,43 @@ LINK_NULL, LINK_ETHERNET, LINK_RAW, LINK_LOOP, LINK_SLL = U(0), U(1), U(101), U(
 LINK_IPV4, LINK_IPV6, LINK_SLL2 = U(228), U(229), U(276)
 DLT_RAW_BSD, DLT_RAW_OPENBSD = U(12), U(14)
 
-# Address families of BSD loopback headers: IPv6 has another number on each system.
-AF_INET, AF_INET6_NUMBERS = U(2), (U(10), U(24), U(28), U(30))
-
 LINK_NAMES = {
     0: "BSD loopback",
     1: "Ethernet",
+    7: "ARCNET",
+    9: "PPP",
     12: "raw IP",
     14: "raw IP",
+    50: "PPP over serial",
+    51: "PPPoE",
+    100: "ATM",
     101: "raw IP",
+    104: "Cisco HDLC",
+    105: "802.11",
+    107: "frame relay",
     108: "OpenBSD loopback",
+    109: "OpenBSD IPsec",
     113: "Linux cooked v1",
+    117: "packet filter log",
+    119: "802.11 with Prism header",
+    122: "IP over Fibre Channel",
+    123: "SunATM",
+    127: "802.11 with radiotap header",
+    129: "ARCNET (Linux)",
+    138: "IP over IEEE 1394",
+    149: "Apple PKTAP (private use 2)",
+    163: "802.11 with AVS header",
+    192: "per-packet information",
+    204: "PPP with direction",
+    219: "MPLS",
     228: "raw IPv4",
     229: "raw IPv6",
+    239: "netfilter log",
+    242: "IP over InfiniBand",
+    258: "Apple PKTAP",
     276: "Linux cooked v2",
 }
 """Every link type that is decoded, by its LINKTYPE_ number."""
-
-
-@byte_helper
-def _is_vlan(ethertype):
-    return ethertype == U(0x8100) or ethertype == U(0x88A8) or ethertype == U(0x9100)
-
-
-@byte_helper
-def _llc(data, q, w, at, end):
-    """IEEE 802.2 header behind a length (RFC 1042): SNAP carries an EtherType, SAP 6 is IPv4."""
-    if end < at + U(3):
-        return TRUNCATED_LINK
-    sap, control = be16(data, at), data[at + U(2)]
-    if sap == U(0x0606) and control == 3:
-        w.ethertype, w.at = ETHERTYPE_IPV4, at + U(3)
-        return METERED
-    if sap != U(0xAAAA) or control != 3:
-        w.ethertype, w.at = ETHERTYPE_NONE, at
-        return METERED
-    if end < at + U(8):
-        return TRUNCATED_LINK
-    organisation = be32(data, at + U(2)) & U(0xFFFFFF)
-    w.ethertype = be16(data, at + U(6)) if organisation == U(0) else ETHERTYPE_NONE
-    w.at = at + U(8)
-    return METERED
 
 
 @byte_helper
@@ -106,12 +104,7 @@ def _loopback(data, q, w, at, end, any_order):
     if any_order and family > U(0xFFFF):
         family = swap32(family)
     w.at = at + U(4)
-    w.ethertype = ETHERTYPE_NONE
-    if family == AF_INET:
-        w.ethertype = ETHERTYPE_IPV4
-    for number in AF_INET6_NUMBERS:
-        if family == number:
-            w.ethertype = ETHERTYPE_IPV6
+    w.ethertype = ethertype_of_family(family)
     return METERED
 
 
@@ -132,8 +125,8 @@ def _raw(data, q, w, at, end):
 
 
 @inline_byte_helper
-def link_header(data, q, w, at, end, link):
-    """Decode the link layer of one packet; `data[at:end]` are its captured bytes."""
+def _plain_link(data, q, w, at, end, link):
+    """One of the usual link layers."""
     if link == LINK_ETHERNET:
         return _ethernet(data, q, w, at, end)
     if link == LINK_SLL:
@@ -151,19 +144,44 @@ def link_header(data, q, w, at, end, link):
     return UNKNOWN_LINK
 
 
+@byte_helper
+def _other_link(data, q, w, at, end, link):
+    """Any other link layer, or one behind headers of the capture."""
+    w.at = at
+    for _ in range(MAX_TUNNELS):
+        if not is_wrapped(link):
+            break
+        reason, link = unwrap(data, w, end, link)
+        if reason != METERED:
+            return reason
+    if is_radio(link):
+        return radio(data, q, w, end, link)
+    reason = rare_link(data, q, w, end, link)
+    return reason if reason != UNKNOWN_LINK else _plain_link(data, q, w, w.at, end, link)
+
+
+@inline_byte_helper
+def link_header(data, q, w, at, end, link):
+    """Decode the link layer of one packet; `data[at:end]` are its captured bytes."""
+    reason = _plain_link(data, q, w, at, end, link)
+    return reason if reason != UNKNOWN_LINK else _other_link(data, q, w, at, end, link)
+
+
 @inline_byte_helper
 def tags(data, q, w, end):
-    """Walk VLAN tags (IEEE 802.1Q, 802.1ad), and LLC where the EtherType is a length."""
-    first = True
-    while _is_vlan(w.ethertype):
+    """Walk VLAN tags (IEEE 802.1Q, 802.1ad), and what else comes before IP in few packets."""
+    tags = FIRST
+    while is_vlan(w.ethertype):
         if end < w.at + U(4):
             return TRUNCATED_LINK
         q.vlan = be16(data, w.at) & U(0xFFF)
-        if first:
+        if tags == FIRST:
             q.vlan_outer = q.vlan
-            first = False
+            tags = MORE
         w.ethertype = be16(data, w.at + U(2))
         w.at += U(4)
-    if w.ethertype <= U(1500):
-        return _llc(data, q, w, w.at, end)
-    return METERED
+    if w.ethertype == ETHERTYPE_IPV4 or w.ethertype == ETHERTYPE_IPV6:
+        return METERED
+    reason = reach_ip(data, q, w, min(end, w.wire_end), tags)
+    q.tunnel_depth = min(q.tunnel_depth, MAX_TUNNELS)  # the others have no place
+    return reason

@@ -117,6 +117,12 @@ PACKET = in_lines(
             ("realm", np.uint32),  # tunnel ids that belong to the flow key, where tunnel_depth is not 0
             ("tcp_mss", np.uint16),  # of a SYN, 0 without the option
             ("tcp_sack", np.uint8),  # of a SYN: 1 where SACK is permitted
+            # where tunnel_depth is not 0: the datagram around it whose first fragment this was
+            ("outer_fragment", np.uint8),  # 1 where there is one
+            ("outer_datagram", np.uint64),  # its name
+            ("outer_src_port", np.uint16),
+            ("outer_dst_port", np.uint16),
+            ("outer_protocol", np.uint8),
         ],
         align=True,
     )

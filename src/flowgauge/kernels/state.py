@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flowgauge.kernels.packet import I32, U8, U64, in_lines
+from flowgauge.kernels.packet import I32, MAX_TUNNELS, U8, U64, in_lines
 
 SECOND = np.int64(1_000_000_000)
 CLOSE_WAIT = np.int64(5) * SECOND  # a closed record leaves after this
@@ -36,7 +36,7 @@ KEY = in_lines(
             ("slot", np.int32),  # of the open record, -1 without one
             ("bucket", np.int32),  # of the timing wheel, -1 in none
             ("later", np.int32),  # next key in the bucket
-            ("sooner", np.int32),  # the one before, -1 at the head
+            ("realm", np.uint32),  # tunnel ids
             ("marks", np.uint32),
             # what every packet changes
             ("last", np.int64, (2,)),  # latest time per direction
@@ -53,6 +53,7 @@ KEY = in_lines(
             ("first_packet", np.int64),
             ("close_clock", np.int64),
             ("part", np.int32),
+            ("sooner", np.int32),  # the key before in the bucket, -1 at the head
             ("wscale", np.uint8, (2,)),
             ("client_by", np.uint8),
         ],
@@ -85,6 +86,7 @@ FLOW = in_lines(
             ("server_mac", np.uint64),
             ("part", np.int32),
             ("capture", np.int32),
+            ("tunnel", np.int32),  # row of the stacks, plus one; 0 without a tunnel
             ("client_port", np.uint16),
             ("server_port", np.uint16),
             ("vlan", np.uint16),
@@ -101,6 +103,9 @@ FLOW = in_lines(
         align=True,
     )
 )
+
+STACK = np.dtype([("id", np.uint32, (MAX_TUNNELS,)), ("kind", np.uint8, (MAX_TUNNELS,)), ("depth", np.uint32)])
+"""Encapsulations of a record's first packet, outermost first. Most records have none: a table of their own."""
 
 # Bits of KEY.marks. Those named _UP have a twin for the other direction, one bit higher.
 ACTIVE = np.uint32(1 << 0)  # the key is in the table
@@ -148,6 +153,8 @@ STATE = np.dtype(
         ("fresh_slot", np.int64),
         ("free_keys", np.int64),  # length of the free list
         ("free_slots", np.int64),
+        ("fresh_stack", np.int64),
+        ("free_stacks", np.int64),
         ("ended", np.int64),  # records that wait to leave
         ("closing", np.int64),
         ("epoch", np.int64),  # the boundary interval at work, counted by the table
@@ -172,7 +179,7 @@ STATE = np.dtype(
 
 CONFIG = np.dtype(
     [
-        ("seed", np.uint64, (10,)),
+        ("seed", np.uint64, (11,)),
         ("idle", np.int64, (4,)),  # by TIMEOUT_CLASSES, NEVER is off
         ("active", np.int64),
         ("attempt", np.int64),
@@ -196,9 +203,11 @@ class Table(NamedTuple):
     index: U64
     keys: np.recarray
     flows: np.recarray
+    stacks: np.recarray
     buckets: I32  # first key of each bucket, -1 without one
     free_keys: I32
     free_slots: I32
+    free_stacks: I32
     closing: I32  # closed keys whose record has not left
     ended: I32  # slots of records that wait to leave
     oldest: I32
