@@ -81,6 +81,7 @@ PACKET = in_lines(
             ("ip_version", np.uint8),
             ("tunnel_depth", np.uint8),  # encapsulations around the IP packet that is metered
             ("begins", np.uint8),  # what record it opens
+            ("tcp_sack", np.uint8),  # of a SYN: 1 where SACK is permitted
             # what a packet's flow is found by, and followed by
             ("src_hi", np.uint64),  # IPv4: 0
             ("src_lo", np.uint64),
@@ -113,16 +114,14 @@ PACKET = in_lines(
             # what few packets have: neither set nor read for the others
             ("tunnel_id", np.uint32, (MAX_TUNNELS,)),  # outermost first, of the first tunnel_depth
             ("tunnel_kind", np.uint8, (MAX_TUNNELS,)),
-            ("previous", np.int32),  # slot of the record that goes on, where it CONTINUES
-            ("realm", np.uint32),  # tunnel ids that belong to the flow key, where tunnel_depth is not 0
-            ("tcp_mss", np.uint16),  # of a SYN, 0 without the option
-            ("tcp_sack", np.uint8),  # of a SYN: 1 where SACK is permitted
-            # where tunnel_depth is not 0: the datagram around it whose first fragment this was
-            ("outer_fragment", np.uint8),  # 1 where there is one
-            ("outer_datagram", np.uint64),  # its name
+            ("outer_datagram", np.uint64),  # name of the datagram around it, where outer_fragment is 1
             ("outer_src_port", np.uint16),
             ("outer_dst_port", np.uint16),
             ("outer_protocol", np.uint8),
+            ("outer_fragment", np.uint8),  # 1 where the packet around it was the first fragment of one
+            ("tcp_mss", np.uint16),  # of a SYN, 0 without the option
+            ("realm", np.uint32),  # tunnel ids that belong to the flow key, where tunnel_depth is not 0
+            ("previous", np.int32),  # slot of the record that goes on, where it CONTINUES
         ],
         align=True,
     )
