@@ -652,12 +652,12 @@ def decode(frame: Frame, tick: Tick, options: Options) -> Packet:
     transport = decode_transport(view, network)
     around = link.around[:MOST]
     packet = Packet(frame.number, frame.offset, tick.time, tick.clock, frame.length, link, network, transport, around)
-    while options.tunnels == "inner" and (inside := _decode_inside(frame, packet)):
+    while options.tunnels == "inner" and (inside := decode_inside(frame, packet)):
         packet = inside
     return packet
 
 
-def _decode_inside(frame: Frame, packet: Packet) -> Packet | None:
+def decode_inside(frame: Frame, packet: Packet) -> Packet | None:
     """The packet that a packet carries, where that is a whole one."""
     network, transport = packet.network, packet.transport
     if network.fragment == "tail":
