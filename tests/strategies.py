@@ -364,7 +364,57 @@ def crowds() -> SearchStrategy[Frames]:
     return conversations(st.one_of(datagram, segment).map(_plain), max_size=50)
 
 
+# Copies and disorder
+
+COPY_DELAYS = [0, 1, -1, 1_000_000, 1_000_001, -1_000_000, -1_000_001, SECOND, SECOND + 1]
+HEADER_CHANGES = {  # bytes behind the Ethernet header that a router may change, and some that it may not
+    "ttl": 8,
+    "hop limit": 7,
+    "dscp": 1,
+    "checksum": 10,
+    "identification": 5,
+    "address": 15,
+    "port": 21,
+    "far": 45,
+}
+
+
+@st.composite
+def _copy(draw: st.DrawFn, frame: Sent) -> Sent:
+    """The frame again, a little later or earlier, with other MAC addresses, a tag, and a header byte changed."""
+    time = None if frame.time is None else frame.time + draw(st.sampled_from(COPY_DELAYS))
+    data = bytearray(frame.data)
+    if frame.link == ETHERNET and len(data) > 14:
+        at = 14 + HEADER_CHANGES[draw(st.sampled_from(list(HEADER_CHANGES)))]
+        if at < len(data):
+            data[at] ^= draw(st.sampled_from([0, 1, 2, 4, 0x40]))
+        if draw(st.booleans()):
+            data[:12] = MAC_B + MAC_A
+    length = frame.length
+    if frame.link == ETHERNET and len(data) > 14 and draw(st.booleans()):
+        data[12:12] = b"\x81\0\0\7"
+        length += 4
+    return Sent(time, bytes(data), max(0, length), frame.link)
+
+
+@st.composite
+def disturbed(draw: st.DrawFn, conversation: SearchStrategy[Frames]) -> Frames:
+    """A conversation in which some frames were captured twice and some were written late."""
+    frames: Frames = []
+    for frame in draw(conversation):
+        frames.append(frame)
+        for _ in range(draw(st.sampled_from([0, 0, 1, 2]))):
+            frames.append(draw(_copy(frame)))
+    for _ in range(draw(st.integers(0, 6))):
+        place = draw(st.integers(0, len(frames) - 1))
+        frames.insert(min(len(frames), place + draw(st.integers(1, 8))), frames.pop(place))
+    return frames
+
+
 # Options
+
+DEDUP = st.sampled_from([0.001, 1.0, 1e-9])
+REORDER = st.sampled_from([0.001, 1.0, 20.0, 3600.0])
 
 
 def options(*, limit: bool = False) -> SearchStrategy[dict[str, Any]]:
@@ -377,6 +427,8 @@ def options(*, limit: bool = False) -> SearchStrategy[dict[str, Any]]:
         "no_tcp_end": st.just(True),
         "vlan_in_key": st.just(True),
         "first_is_client": st.just(True),
+        "dedup": DEDUP,
+        "reorder": REORDER,
     }
     required = {"max_flows": st.integers(1, 4)} if limit else {}
     return st.fixed_dictionaries(required, optional=choices)

@@ -18,24 +18,24 @@ class Decoder:
 
     def __init__(self) -> None:
         self.reasons: NDArray[np.int64] = np.zeros(len(REASONS), np.int64)
-        self._walk = np.zeros(1, WALK).view(np.recarray)
+        self.walk = np.zeros(1, WALK).view(np.recarray)
 
     @property
     def length_lies(self) -> int:
-        return int(self._walk[0].length_lies)
+        return int(self.walk[0].length_lies)
 
     @property
     def wire_bytes(self) -> int:
-        return int(self._walk[0].wire_bytes)
+        return int(self.walk[0].wire_bytes)
 
     def decode(self, data: NDArray[np.uint8], batch: PacketBatch, begin: int, stop: int) -> None:
         """Fill the header fields of rows begin..stop from the source's buffer `data`."""
         while begin < stop:
             try:
-                decode_rows(data, batch, begin, stop, self._walk, self.reasons)
+                decode_rows(data, batch, begin, stop, self.walk, self.reasons)
                 return
             except IndexError:  # a bounds check: the packet is counted, the rest goes on
-                row = int(self._walk[0].row)
+                row = int(self.walk[0].row)
                 batch.packets[row].reason = DECODER_FAULT
                 self.reasons[DECODER_FAULT] += 1
                 begin = row + 1

@@ -220,7 +220,7 @@ def _count(q, t, number):
     q.direction = q.swapped ^ np.uint8(k.marks & CLIENT_IS_B != 0)
     if k.slot < 0:
         k.slot = new_slot(s, t.free_slots)
-        _open_record(q, k, t.flows[k.slot], s.capture)
+        _open_record(q, k, t.flows[k.slot], (s.flow_base + q.record_offset) >> I64(40))
     if _count_time(q, k):
         t.flows[k.slot].clock_back += 1
     if q.gap < 0 and k.bucket < 0:

@@ -63,6 +63,7 @@ def decode_rows(data, p, begin, stop, walk, reasons):
         if reason == METERED:
             reason = tags(data, q, w, end)
         if reason == METERED:
+            q.ip_begin = w.at - q.offset
             reason = network(data, q, w, end)
         if reason == METERED:
             reason = transport(data, q, w, end)
@@ -70,5 +71,3 @@ def decode_rows(data, p, begin, stop, walk, reasons):
         reasons[reason] += 1
         if reason == METERED:
             w.length_lies += q.length_lies
-            captured = end - q.payload_offset if end > q.payload_offset else U(0)
-            q.payload_caplen = min(captured, U(q.payload_len))
