@@ -40,6 +40,7 @@ from packets import (
     icmp6,
     ip4,
     ip6,
+    jumbo,
     llc_ip,
     loopback,
     other,
@@ -180,9 +181,14 @@ def packets6() -> SearchStrategy[Layer]:
             st.integers(0, 2),
             st.booleans(),
         ),
+        st.builds(
+            lambda length, before: lambda content: jumbo(content, length, before=before),
+            st.sampled_from([65535, 65536, 10**6, 2**32 - 1, None]),
+            st.sampled_from([b"", b"\0", b"\1\1\0", b"\5\2\0\0", b"\xc2\3\0\0\0", b"\1\xff"]),
+        ),
     )
     host = st.sampled_from(HOSTS6)
-    lengths = st.none() | st.integers(0, 70)
+    lengths = st.none() | st.just(0) | st.integers(0, 70)
 
     def build(content: Layer, chain: list[Any], source: str, destination: str, length: int | None) -> Layer:
         for header in chain:

@@ -23,6 +23,7 @@ from flowgauge.errors import (
     UnsupportedLinkType,
 )
 from flowgauge.kernels import _jit
+from flowgauge.kernels.link import LINK_NAMES
 from flowgauge.kernels.packet import BATCH_ROWS, REASONS, make_batch
 from flowgauge.labels import make_labeller
 from flowgauge.meter import Meter
@@ -171,7 +172,10 @@ class Run:
                 stats.interrupted = True
                 break
         undecoded = int(self.decoder.reasons[_UNKNOWN_LINK]) - unknown
-        if source.explicit and stats.packets > read and undecoded == stats.packets - read:
+        undecodable = stats.packets > read and undecoded == stats.packets - read
+        if self.reorder is not None:  # packets of other captures may be among those metered
+            undecodable = bool(self.reorder.links) and self.reorder.links.isdisjoint(LINK_NAMES)
+        if source.explicit and undecodable:
             stats.failed[source.name] = str(_unsupported(capture, source.name))
 
     def _feed(self, rows: int) -> list[pa.RecordBatch]:

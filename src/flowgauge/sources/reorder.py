@@ -36,6 +36,7 @@ class Reorder:
         self._base = 0
         self._ended = False
         self._given = 0  # rows of the last batch
+        self._links: set[int] = set()
         self._counts = np.zeros(len(COUNTERS), np.int64)
         self._held = k.Held(
             state=np.zeros(1, k.STATE).view(np.recarray),
@@ -62,9 +63,15 @@ class Reorder:
         own = {"reordered": int(s.reordered), "reorder_late": int(s.late), "reorder_early": int(s.early)}
         return dict(zip(COUNTERS, self._counts.tolist(), strict=True)) | own
 
+    @property
+    def links(self) -> frozenset[int]:
+        """Link types of the packets that the capture has had so far."""
+        return frozenset(self._links)
+
     def begin(self, capture: Capture, number: int) -> None:
         """Go on with a capture that was opened without `timed`; `number` is the meter's for it."""
         self._capture, self._base, self._ended = capture, number << 40, False
+        self._links.clear()
 
     def finish(self) -> None:
         """The trace is over: what waits comes with the next batches."""
@@ -100,6 +107,7 @@ class Reorder:
     def _take(self, data: NDArray[np.uint8], rows: int) -> None:
         """Copy the bytes from the first row to the last in one piece, then take in the rows."""
         packets = self._raw.packets
+        self._links.update(np.unique(packets.link[:rows]).tolist())
         begin = int(packets[0].offset)
         size = int(packets[rows - 1].offset) + int(packets[rows - 1].caplen) - begin
         self._make_room(rows, size)
