@@ -6,10 +6,12 @@ waits land on a timeout or 1 ns beside it, and failures shrink to a few plain pa
 
 from __future__ import annotations
 
+import os
 from itertools import accumulate
 from typing import Any, NamedTuple
 
 import hypothesis.strategies as st
+from hypothesis import HealthCheck, settings
 from hypothesis.strategies import SearchStrategy
 
 from packets import (
@@ -53,6 +55,14 @@ from packets import (
 )
 
 Frames = list[Sent]
+
+EFFORT = float(os.environ.get("FLOWGAUGE_EXAMPLES", "1"))
+
+
+def examples(number: int) -> settings:
+    """So many captures, times the effort that the environment asks for."""
+    slow = [HealthCheck.too_slow, HealthCheck.data_too_large]
+    return settings(max_examples=max(5, round(number * EFFORT)), deadline=None, suppress_health_check=slow)
 
 
 class Wire(NamedTuple):

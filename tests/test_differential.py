@@ -7,26 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 from typing import Any
 from unittest import mock
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 
 import oracle
 import strategies
 from meters import by_oracle, by_package, differences
 from packets import capture
-from strategies import Frames
-
-EFFORT = float(os.environ.get("FLOWGAUGE_EXAMPLES", "1"))
-
-
-def examples(number: int) -> settings:
-    """So many captures, times the effort that the environment asks for."""
-    slow = [HealthCheck.too_slow, HealthCheck.data_too_large]
-    return settings(max_examples=max(5, round(number * EFFORT)), deadline=None, suppress_health_check=slow)
+from strategies import Frames, examples
 
 
 def assert_agreement(frames: Frames, options: dict[str, Any]) -> None:

@@ -27,6 +27,7 @@ class MeterConfig:
     """How packets become flows (see docs/flow-semantics.md).
 
     Timeouts, `dedup` and `reorder` are seconds, None is off; `idle_timeout` holds one for each of TIMEOUT_CLASSES.
+    `dedup` and `reorder` are for what comes before a meter.
     """
 
     features: tuple[str, ...] = DEFAULT_FEATURES

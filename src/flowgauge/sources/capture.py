@@ -99,23 +99,19 @@ class Capture:
         """
         if len(batch.packets) < MIN_ROWS:
             raise ValueError(f"a batch of {len(batch.packets)} rows is too small; {MIN_ROWS} are needed")
-        window, done = self._window, 0
+        window, clock, done = self._window, self._clock, 0
         window.row = self._restore(batch)
         while True:
             rows = self._walk(batch)
-            before, done = done, self._decide(batch, done, rows)
+            before, done = done, rows
+            if clock is not None:
+                done = run_clock(batch, before, rows, self._over, clock.state, self._counts)
             if done > before:
                 yield done
             if self._over or rows == len(batch.packets) or (done and (window.full or self._stream.live)):
                 break
             self._fill()
         self._waiting = batch.packets[done:rows].copy() if done < rows else _NOTHING
-
-    def _decide(self, batch: PacketBatch, done: int, rows: int) -> int:
-        """Run the clock over rows from `done` on; the first that it has not decided."""
-        if self._clock is None:
-            return rows
-        return int(run_clock(batch, done, rows, self._over, self._clock.state, self._counts))
 
     def _restore(self, batch: PacketBatch) -> int:
         """Put the waiting packets first, and the bytes that are still needed to the front of the window."""
