@@ -6,6 +6,7 @@ import io
 import math
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 from oracle import Options, Result, UnreadableError, meter, read_frames
@@ -33,7 +34,7 @@ def by_oracle(content: bytes, **options: Any) -> Result:
     return meter(read_frames(content), Options(**options))
 
 
-def by_package(content: bytes | BinaryIO, *, rows: int | None = None, **options: Any) -> Result:
+def by_package(content: bytes | BinaryIO | list[BinaryIO], *, rows: int | None = None, **options: Any) -> Result:
     """The package on a capture; `rows` is the size of its packet batches. Raises UnreadableError."""
     from flowgauge.run import Hooks, Run
 
@@ -44,6 +45,22 @@ def by_package(content: bytes | BinaryIO, *, rows: int | None = None, **options:
     if run.stats.failed and not run.stats.packets:
         raise UnreadableError(*run.stats.failed.values())
     return Result(records, Counter(run.stats.reasons), Counter(run.stats.counters))
+
+
+def joined(captures: Iterable[bytes], **options: Any) -> Result:
+    """The oracle on the captures of one trace."""
+    frames = [
+        replace(frame, offset=number << 40 | frame.offset)
+        for number, content in enumerate(captures)
+        for frame in read_frames(content)
+    ]
+    return meter(frames, Options(**options))
+
+
+def by_package_joined(captures: Iterable[bytes], *, rows: int | None = None, **options: Any) -> Result:
+    """The package on the captures of one trace."""
+    sources = [io.BytesIO(content) for content in captures]
+    return by_package(sources, rows=rows, join=True, **options)
 
 
 def _spelled(options: dict[str, Any]) -> dict[str, Any]:

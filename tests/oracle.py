@@ -15,6 +15,7 @@ float, None for null.
 from __future__ import annotations
 
 import base64
+import bisect
 import bz2
 import csv
 import functools
@@ -72,6 +73,8 @@ class Options:
     forget: bool = False
     first_is_client: bool = False
     services_only: bool = False
+    dedup: float | None = None
+    reorder: float | None = None
     max_flows: int = 4_194_304
 
     def idle_ns(self, protocol: int) -> int | None:
@@ -225,6 +228,77 @@ def _packet_block(kind: int, body: bytes, order: str, interfaces: list[_Interfac
     interface = interfaces[index]
     time = (high << 32 | low) * SECOND // interface.ticks + interface.offset * SECOND
     return Frame(number, at, time, interface.link, data, length)
+
+
+# ---------------------------------------------------------------------------------------------
+# Reordering
+# ---------------------------------------------------------------------------------------------
+
+WAITING_PACKETS = 2**18
+WAITING_BYTES = 2**26
+
+
+class _Waiting(NamedTuple):
+    """A record that waits for its place; tuples sort by time, then by the order in which they were read."""
+
+    time: int
+    ordinal: int
+    frame: Frame
+
+
+class Reordering:
+    """Records in, records out in order of time, with a delay of at most the window."""
+
+    def __init__(self, window: int, counters: Counter[str]) -> None:
+        self.window = window
+        self.counters = counters
+        self.ordered: list[Frame] = []
+        self.waiting: list[_Waiting] = []  # in order
+        self.latest: int | None = None  # time read since the last step
+        self.passed: int | None = None  # latest time that was put in place since then
+        self.previous: int | None = None  # time of the record before
+
+    def add(self, frame: Frame, ordinal: int) -> None:
+        time = frame.time
+        if time is None:
+            time = self.previous  # "goes with the record before it"
+        elif self.latest is None or abs(time - self.latest) > HOUR:
+            self.finish()
+            self.latest, self.passed = time, None
+        self.previous = time
+        if time is None or (self.passed is not None and time < self.passed):
+            self.counters["reorder_late"] += time is not None
+            self.ordered.append(frame)
+            return
+        assert self.latest is not None
+        self.counters["reordered"] += frame.time is not None and time < self.latest
+        bisect.insort(self.waiting, _Waiting(time, ordinal, frame))
+        self.latest = max(self.latest, time)
+        while self.waiting and self.waiting[0].time <= self.latest - self.window:
+            self._leave()
+        while len(self.waiting) > WAITING_PACKETS or sum(len(w.frame.data) for w in self.waiting) > WAITING_BYTES:
+            self.counters["reorder_early"] += 1
+            self._leave()
+
+    def finish(self) -> None:
+        while self.waiting:
+            self._leave()
+
+    def _leave(self) -> None:
+        first = self.waiting.pop(0)
+        self.passed = first.time
+        self.ordered.append(first.frame)
+
+
+def reorder(frames: list[Frame], window: float, counters: Counter[str]) -> list[Frame]:
+    """The frames of a trace in the order in which they are metered."""
+    window_ns = _nanoseconds(window)
+    assert window_ns is not None
+    reordering = Reordering(window_ns, counters)
+    for ordinal, frame in enumerate(frames):
+        reordering.add(frame, ordinal)
+    reordering.finish()
+    return reordering.ordered
 
 
 # ---------------------------------------------------------------------------------------------
@@ -433,11 +507,27 @@ def _fragment_kind(offset: int, more: bool) -> str:
     return "first" if more else ""
 
 
+def _jumbo_length(options: bytes) -> int:
+    """The value of the jumbo payload option, where one above 65,535 is among the options; else 0."""
+    at = 0
+    while at < len(options):
+        if options[at] == 0:  # Pad1 has no length
+            at += 1
+            continue
+        if options[at : at + 2] == b"\xc2\x04" and at + 6 <= len(options):
+            length = u32(options, at + 2)
+            return length if length > 65535 else 0
+        at += 2 + (options[at + 1] if at + 1 < len(options) else 0)
+    return 0
+
+
 def _decode_ipv6(frame: Frame, at: int) -> Network:
     data = frame.data
     need(len(data) >= at + 40, "truncated_ip")
     need(data[at] >> 4 == 6, "bad_ip_version")
     said, nothing_follows = u16(data, at + 4), data[at + 6] == 59
+    if said == 0 and data[at + 6] == HOP_BY_HOP and len(data) > at + 41:
+        said = _jumbo_length(data[at + 42 : at + 40 + (data[at + 41] + 1) * 8])
     if said == 0 and not nothing_follows:
         length, lies = _ip_length(0, frame, at, zero_is_unknown=True)
     else:
@@ -686,6 +776,57 @@ def decode_inside(frame: Frame, packet: Packet) -> Packet | None:
         return None
     around = packet.around + found.around
     return replace(packet, network=inner, transport=inner_transport, around=around, first_around=first_around)
+
+
+# ---------------------------------------------------------------------------------------------
+# Duplicates
+# ---------------------------------------------------------------------------------------------
+
+REMEMBERED_PACKETS = 2**20
+
+
+def compared(packet: Packet, frame: Frame) -> tuple[bytes, int, Any]:
+    """What of a packet is compared with others: the outermost IP packet as captured, without what routers change, and
+    the tunnels around what is metered."""
+    data, at = frame.data, packet.link.at
+    wire = max(frame.length, len(data)) - at
+    if data[at] >> 4 == 4:
+        length = u16(data, at + 2)
+    else:
+        length = u16(data, at + 4)
+        if length != 0 or data[at + 6] == 59:
+            length += 40
+    length = wire if length == 0 else min(length, wire)
+    captured = bytearray(data[at : at + length])
+    if captured[0] >> 4 == 4:
+        captured[1] &= 0b11  # of the type of service, the DSCP
+        captured[8] = captured[10] = captured[11] = 0  # TTL and checksum
+    else:
+        captured[0] &= 0xF0
+        captured[1] &= 0x3F  # of the traffic class, the DSCP
+        captured[7] = 0  # hop limit
+    return bytes(captured), length, packet.around
+
+
+class Deduplication:
+    """Tells copies from packets; `window` in ns."""
+
+    def __init__(self, window: int, counters: Counter[str]) -> None:
+        self.window = window
+        self.counters = counters
+        self.seen: list[tuple[tuple[bytes, int, Any], int]] = []  # what was compared, and the packet's time
+        self.last: dict[tuple[bytes, int, Any], int] = {}  # place among these
+
+    def is_copy(self, packet: Packet, frame: Frame) -> bool:
+        content = compared(packet, frame)
+        oldest = len(self.seen) - REMEMBERED_PACKETS
+        place = self.last.get(content, -1)
+        copy = place >= max(0, oldest) and abs(packet.time - self.seen[place][1]) <= self.window
+        if oldest >= 0 and abs(packet.time - self.seen[oldest][1]) <= self.window:
+            self.counters["dedup_forgotten"] += 1
+        self.last[content] = len(self.seen)
+        self.seen.append((content, packet.time))
+        return copy
 
 
 # ---------------------------------------------------------------------------------------------
@@ -1425,12 +1566,17 @@ def _flags(record: Record) -> Row:
 
 
 def meter(frames: Iterable[Frame], options: Options | None = None) -> Result:
-    """Meter one capture."""
+    """Meter one trace."""
     frames = list(frames)
+    options = options or Options()
     reasons: Counter[str] = Counter()
     counters: Counter[str] = Counter()
+    if options.reorder is not None:
+        frames = reorder(frames, options.reorder, counters)
+    window = _nanoseconds(options.dedup)
+    deduplication = None if window is None else Deduplication(window, counters)
     ticks = run_clock([frame.time for frame in frames], counters)
-    table = FlowTable(options or Options(), counters)
+    table = FlowTable(options, counters)
     fragments = Fragments(table)
     for frame, tick in zip(frames, ticks, strict=True):
         fragments.expire(tick.clock)
@@ -1440,6 +1586,9 @@ def meter(frames: Iterable[Frame], options: Options | None = None) -> Result:
             packet = decode(frame, tick, table.options)
         except UnmeteredError as unmetered:
             reasons[str(unmetered)] += 1
+            continue
+        if deduplication is not None and deduplication.is_copy(packet, frame):
+            reasons["duplicate"] += 1
             continue
         reasons["metered"] += 1
         counters["ip_length_lies"] += packet.network.lies

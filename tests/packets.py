@@ -157,6 +157,15 @@ def extension(kind: int, content: Layer, *, units: int = 0) -> Layer:
     return Layer(kind, bytes((content.number, units)) + bytes(size - 2) + content.data)
 
 
+def jumbo(content: Layer, length: int | None = None, *, before: bytes = b"") -> Layer:
+    """A hop-by-hop header with other options and the jumbo payload option (RFC 2675); `length` overrides its value."""
+    size = -(-(8 + len(before)) // 8) * 8
+    said = size + len(content.data) if length is None else length
+    options = before + b"\xc2\x04" + struct.pack("!I", said)
+    header = bytes((content.number, size // 8 - 1)) + options
+    return Layer(0, header + bytes(size - len(header)) + content.data)
+
+
 def fragment6(content: Layer, *, identification: int = 0, offset: int = 0, more: bool = False) -> Layer:
     """RFC 8200 §4.5, the fragment header; `offset` is in 8-byte units."""
     return Layer(44, struct.pack("!BBHI", content.number, 0, offset << 3 | more, identification) + content.data)

@@ -6,11 +6,13 @@ waits land on a timeout or 1 ns beside it, and failures shrink to a few plain pa
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from itertools import accumulate
 from typing import Any, NamedTuple
 
 import hypothesis.strategies as st
+from hypothesis import HealthCheck, settings
 from hypothesis.strategies import SearchStrategy
 
 import envelopes as e
@@ -42,6 +44,7 @@ from packets import (
     icmp6,
     ip4,
     ip6,
+    jumbo,
     llc_ip,
     loopback,
     other,
@@ -54,6 +57,14 @@ from packets import (
 )
 
 Frames = list[Sent]
+
+EFFORT = float(os.environ.get("FLOWGAUGE_EXAMPLES", "1"))
+
+
+def examples(number: int) -> settings:
+    """So many captures, times the effort that the environment asks for."""
+    slow = [HealthCheck.too_slow, HealthCheck.data_too_large]
+    return settings(max_examples=max(5, round(number * EFFORT)), deadline=None, suppress_health_check=slow)
 
 
 class Wire(NamedTuple):
@@ -184,9 +195,14 @@ def packets6() -> SearchStrategy[Layer]:
             st.integers(0, 2),
             st.booleans(),
         ),
+        st.builds(
+            lambda length, before: lambda content: jumbo(content, length, before=before),
+            st.sampled_from([65535, 65536, 10**6, 2**32 - 1, None]),
+            st.sampled_from([b"", b"\0", b"\1\1\0", b"\5\2\0\0", b"\xc2\3\0\0\0", b"\1\xff"]),
+        ),
     )
     host = st.sampled_from(HOSTS6)
-    lengths = st.none() | st.integers(0, 70)
+    lengths = st.none() | st.just(0) | st.integers(0, 70)
 
     def build(content: Layer, chain: list[Any], source: str, destination: str, length: int | None) -> Layer:
         for header in chain:
@@ -549,7 +565,57 @@ def crowds() -> SearchStrategy[Frames]:
     return conversations(st.one_of(datagram, segment).map(_plain), max_size=50)
 
 
+# Copies and disorder
+
+COPY_DELAYS = [0, 1, -1, 1_000_000, 1_000_001, -1_000_000, -1_000_001, SECOND, SECOND + 1]
+HEADER_CHANGES = {  # bytes behind the Ethernet header that a router may change, and some that it may not
+    "ttl": 8,
+    "hop limit": 7,
+    "dscp": 1,
+    "checksum": 10,
+    "identification": 5,
+    "address": 15,
+    "port": 21,
+    "far": 45,
+}
+
+
+@st.composite
+def _copy(draw: st.DrawFn, frame: Sent) -> Sent:
+    """The frame again, a little later or earlier, with other MAC addresses, a tag, and a header byte changed."""
+    time = None if frame.time is None else frame.time + draw(st.sampled_from(COPY_DELAYS))
+    data = bytearray(frame.data)
+    if frame.link == ETHERNET and len(data) > 14:
+        at = 14 + HEADER_CHANGES[draw(st.sampled_from(list(HEADER_CHANGES)))]
+        if at < len(data):
+            data[at] ^= draw(st.sampled_from([0, 1, 2, 4, 0x40]))
+        if draw(st.booleans()):
+            data[:12] = MAC_B + MAC_A
+    length = frame.length
+    if frame.link == ETHERNET and len(data) > 14 and draw(st.booleans()):
+        data[12:12] = b"\x81\0\0\7"
+        length += 4
+    return Sent(time, bytes(data), max(0, length), frame.link)
+
+
+@st.composite
+def disturbed(draw: st.DrawFn, conversation: SearchStrategy[Frames]) -> Frames:
+    """A conversation in which some frames were captured twice and some were written late."""
+    frames: Frames = []
+    for frame in draw(conversation):
+        frames.append(frame)
+        for _ in range(draw(st.sampled_from([0, 0, 1, 2]))):
+            frames.append(draw(_copy(frame)))
+    for _ in range(draw(st.integers(0, 6))):
+        place = draw(st.integers(0, len(frames) - 1))
+        frames.insert(min(len(frames), place + draw(st.integers(1, 8))), frames.pop(place))
+    return frames
+
+
 # Options
+
+DEDUP = st.sampled_from([0.001, 1.0, 1e-9])
+REORDER = st.sampled_from([0.001, 1.0, 20.0, 3600.0])
 
 
 def options(*, limit: bool = False) -> SearchStrategy[dict[str, Any]]:
@@ -566,6 +632,8 @@ def options(*, limit: bool = False) -> SearchStrategy[dict[str, Any]]:
         "tunnels": st.just("outer"),
         "first_is_client": st.just(True),
         "services_only": st.just(True),
+        "dedup": DEDUP,
+        "reorder": REORDER,
     }
     required = {"max_flows": st.integers(1, 4)} if limit else {}
     return st.fixed_dictionaries(required, optional=choices)

@@ -5,25 +5,19 @@ FLOWGAUGE_EXAMPLES multiplies the number of captures tried (default 1, some 20 s
 
 from __future__ import annotations
 
+import contextlib
 import io
-import os
 from typing import Any
+from unittest import mock
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 
+import oracle
 import strategies
 from meters import by_oracle, by_package, differences
 from packets import capture
-from strategies import Frames
-
-EFFORT = float(os.environ.get("FLOWGAUGE_EXAMPLES", "1"))
-
-
-def examples(number: int) -> settings:
-    """So many captures, times the effort that the environment asks for."""
-    slow = [HealthCheck.too_slow, HealthCheck.data_too_large]
-    return settings(max_examples=max(5, round(number * EFFORT)), deadline=None, suppress_health_check=slow)
+from strategies import Frames, examples
 
 
 def assert_agreement(frames: Frames, options: dict[str, Any]) -> None:
@@ -101,6 +95,37 @@ def test_both_meter_anything_alike(frames: Frames, options: dict[str, Any]) -> N
     assert_agreement(frames, options)
 
 
+@examples(200)
+@given(frames=strategies.disturbed(strategies.anything()), options=strategies.options(), dedup=strategies.DEDUP)
+def test_both_tell_copies_alike(frames: Frames, options: dict[str, Any], dedup: float) -> None:
+    """Of packets that come again, near in time or not, changed or not, both leave out the same."""
+    assert_agreement(frames, options | {"dedup": dedup})
+
+
+@examples(200)
+@given(frames=strategies.disturbed(strategies.clocks()), options=strategies.options(), reorder=strategies.REORDER)
+def test_both_reorder_alike(frames: Frames, options: dict[str, Any], reorder: float) -> None:
+    """Packets at times that are late, jump, stray and are missing are metered in the same order."""
+    assert_agreement(frames, options | {"reorder": reorder})
+
+
+@examples(200)
+@given(frames=strategies.disturbed(strategies.clocks()), options=strategies.options())
+def test_both_forget_alike(frames: Frames, options: dict[str, Any]) -> None:
+    """Where more packets wait or are remembered than there is room for, the same ones give way."""
+    with mock.patch.multiple(oracle, WAITING_PACKETS=3, WAITING_BYTES=200, REMEMBERED_PACKETS=4), small_bounds():
+        assert_agreement(frames, options)
+
+
+def small_bounds() -> contextlib.AbstractContextManager[Any]:
+    """The package with the bounds of the test above, and with buffers that are soon full."""
+    stack = contextlib.ExitStack()
+    bounds = {"MOST_PACKETS": 3, "MOST_BYTES": 200, "_FIRST_ENTRIES": 8, "_FIRST_BYTES": 64}
+    stack.enter_context(mock.patch.multiple("flowgauge.sources.reorder", **bounds))
+    stack.enter_context(mock.patch("flowgauge.duplicates.PLACES", 4))
+    return stack
+
+
 class Trickle(io.RawIOBase):
     """A stream that gives at most `size` bytes at a time and cannot seek."""
 
@@ -116,7 +141,7 @@ class Trickle(io.RawIOBase):
 
 
 @examples(60)
-@given(frames=strategies.anything(), options=strategies.options())
+@given(frames=strategies.anything() | strategies.disturbed(strategies.clocks()), options=strategies.options())
 @pytest.mark.parametrize("rows", [16, 33])
 def test_batch_size_changes_nothing(rows: int, frames: Frames, options: dict[str, Any]) -> None:
     """Packet batches of any size give the same rows."""

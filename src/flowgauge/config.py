@@ -15,6 +15,9 @@ DEFAULT_MAX_FLOWS = 4_194_304
 TIMEOUT_CLASSES = ("tcp", "udp", "icmp", "other")
 _MAX_SECONDS = 2**62 // NANOSECONDS // 2
 
+_LONGEST_WINDOW = 3600.0  # s; further apart are steps of the clock
+_PARTS = {"ms": 1e3, "us": 1e6, "µs": 1e6, "s": 1.0}  # of a second
+
 Timeout = float | None
 IdleTimeout = Timeout | str | Mapping[str, Timeout | str]
 
@@ -23,9 +26,10 @@ IdleTimeout = Timeout | str | Mapping[str, Timeout | str]
 class MeterConfig:
     """How packets become flows (see docs/flow-semantics.md).
 
-    Timeouts are seconds, None is off; `idle_timeout` holds one for each of TIMEOUT_CLASSES, `attempt_timeout` is that
-    of TCP connections that were not answered. With `forget` nothing is known of a flow once its record has left; with
-    `services_only` ports tell the direction only where they are in the list of services.
+    Timeouts, `dedup` and `reorder` are seconds, None is off; `idle_timeout` holds one for each of TIMEOUT_CLASSES,
+    `attempt_timeout` is that of TCP connections that were not answered. With `forget` nothing is known of a flow once
+    its record has left; with `services_only` ports tell the direction only where they are in the list of services.
+    `dedup` and `reorder` are for what comes before a meter.
     """
 
     features: tuple[str, ...] = DEFAULT_FEATURES
@@ -39,6 +43,8 @@ class MeterConfig:
     forget: bool = False
     first_is_client: bool = False
     services_only: bool = False
+    dedup: float | None = None
+    reorder: float | None = None
     max_flows: int = DEFAULT_MAX_FLOWS
 
     def results(self) -> dict[str, Any]:
@@ -104,6 +110,23 @@ def _seconds(name: str, value: Any) -> Timeout:
     return seconds
 
 
+def _window(name: str, value: Any) -> Timeout:
+    """A short time: a number of seconds, or text with a unit."""
+    if value is None or value == "off":
+        return None
+    text = str(value).strip()
+    unit = next((unit for unit in _PARTS if text.endswith(unit)), "")
+    try:
+        seconds = math.nan if isinstance(value, bool) else float(text.removesuffix(unit)) / _PARTS.get(unit, 1.0)
+    except ValueError:
+        seconds = math.nan
+    if not 1 / NANOSECONDS <= seconds <= _LONGEST_WINDOW:
+        raise ConfigError(
+            f"{name} is a time up to an hour, such as 0.001 (seconds), '5ms' or '200us', or 'off', not {value!r}"
+        )
+    return seconds
+
+
 def _idle_timeout(name: str, value: Any) -> tuple[Timeout, ...]:
     if isinstance(value, str) and "=" in value:
         value = dict(_pair(name, part) for part in value.split(","))
@@ -156,5 +179,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "forget": _flag,
     "first_is_client": _flag,
     "services_only": _flag,
+    "dedup": _window,
+    "reorder": _window,
     "max_flows": _max_flows,
 }

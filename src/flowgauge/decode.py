@@ -19,26 +19,26 @@ class Decoder:
 
     def __init__(self, tunnels: str = "inner") -> None:
         self.reasons: NDArray[np.int64] = np.zeros(len(REASONS), np.int64)
-        self._walk = np.zeros(1, WALK).view(np.recarray)
-        self._walk[0].outer = tunnels == "outer"
+        self.walk = np.zeros(1, WALK).view(np.recarray)
+        self.walk[0].outer = tunnels == "outer"
         self._saved = zeroed_records(1, PACKET)
 
     @property
     def length_lies(self) -> int:
-        return int(self._walk[0].length_lies)
+        return int(self.walk[0].length_lies)
 
     @property
     def wire_bytes(self) -> int:
-        return int(self._walk[0].wire_bytes)
+        return int(self.walk[0].wire_bytes)
 
     def decode(self, data: NDArray[np.uint8], batch: PacketBatch, begin: int, stop: int) -> None:
         """Fill the header fields of rows begin..stop from the source's buffer `data`."""
         while begin < stop:
             try:
-                decode_rows(data, batch, begin, stop, self._walk, self.reasons, self._saved, SEED)
+                decode_rows(data, batch, begin, stop, self.walk, self.reasons, self._saved, SEED)
                 return
             except IndexError:  # a bounds check: the packet is counted, the rest goes on
-                row = int(self._walk[0].row)
+                row = int(self.walk[0].row)
                 batch.packets[row].reason = DECODER_FAULT
                 self.reasons[DECODER_FAULT] += 1
                 begin = row + 1

@@ -86,6 +86,11 @@ class FragmentStage:
             done = k.order_rest(self._arrays)
             yield self._gather(self._arrays, None)
 
+    def move(self, by: int) -> None:
+        """Keep the identity of what waits: offsets of records are counted from a base that went down by so much."""
+        if self._store is not None and self._remembers():
+            self._store.packets.record_offset += by
+
     def _remembers(self) -> bool:
         return self._arrays is not None and self._arrays.state[0].oldest < self._arrays.state[0].newest
 

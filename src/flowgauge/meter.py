@@ -73,10 +73,12 @@ class Meter:
         """Whether `max_flows` was reached."""
         return bool(self.table.state.limited)
 
-    def begin_capture(self, source: str, labels: Mapping[str, str] | None = None) -> None:
-        """The packets that follow are of the file `source`, which has these labels."""
+    def begin_capture(self, source: str, labels: Mapping[str, str] | None = None) -> int:
+        """The packets that follow are of the file `source`, which has these labels; the number that it gets."""
         number = self.records.add_capture(source, labels)
-        self.table.state.capture, self.table.state.flow_base = number, number << 40
+        self._fragments.move(int(self.table.state.flow_base) - (number << 40))
+        self.table.state.flow_base = number << 40
+        return number
 
     def feed(self, batch: PacketBatch, rows: int) -> list[pa.RecordBatch]:
         """Meter the first `rows` rows; returns the records that left, in output order and whole batches."""

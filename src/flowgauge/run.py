@@ -13,6 +13,7 @@ import pyarrow as pa
 from flowgauge.captureinfo import link_name
 from flowgauge.config import DEFAULT_FEATURES, make_config
 from flowgauge.decode import Decoder
+from flowgauge.duplicates import Estimate, Removal
 from flowgauge.errors import (
     ConfigError,
     FlowgaugeError,
@@ -22,6 +23,7 @@ from flowgauge.errors import (
     UnsupportedLinkType,
 )
 from flowgauge.kernels import _jit
+from flowgauge.kernels.link import LINK_NAMES
 from flowgauge.kernels.packet import BATCH_ROWS, REASONS, make_batch
 from flowgauge.labels import make_labeller
 from flowgauge.meter import Meter
@@ -32,6 +34,7 @@ from flowgauge.sinks import open_sink
 from flowgauge.sources.capture import Capture, first_time, open_capture
 from flowgauge.sources.clock import Clock
 from flowgauge.sources.discover import CaptureInput, Found, find_captures
+from flowgauge.sources.reorder import Reorder
 from flowgauge.stats import RunStats
 from flowgauge.stopwatch import Stopwatch
 
@@ -93,8 +96,11 @@ class Run:
         self.watch = Stopwatch()
         self.meter = Meter(self.config, self.label_fields, self.watch, self.schema.extras)
         self.decoder = Decoder(self.config.tunnels)
+        self.duplicates = Estimate() if self.config.dedup is None else Removal(self.config.dedup)
         self._batch = make_batch(rows)
         self._clock = Clock()
+        window = self.config.reorder
+        self.reorder = None if window is None else Reorder(window, self._clock, spans=join)
         self._bytes_before = 0
         self._last_progress = time.monotonic()
 
@@ -121,6 +127,7 @@ class Run:
             if self.stats.interrupted:
                 break
         if self._join and not self.stats.interrupted:
+            yield from self._rest()
             self.meter.end_capture()
         yield from self.meter.flush()
         self._finish(time.perf_counter() - begin)
@@ -137,7 +144,7 @@ class Run:
     def _one(self, source: CaptureInput, labels: dict[str, str] | None) -> Iterator[pa.RecordBatch]:
         """Meter one capture; one that cannot be read is noted."""
         try:
-            capture = open_capture(source.source, self._clock)
+            capture = open_capture(source.source, self._clock, timed=self.reorder is None)
         except SourceError as error:
             if source.explicit or not isinstance(error, NotACapture):
                 self.stats.failed[source.name] = str(error)
@@ -145,35 +152,56 @@ class Run:
                 self.stats.skipped.append(source.name)
             return
         with capture:
-            self.meter.begin_capture(source.name, labels)
+            number = self.meter.begin_capture(source.name, labels)
+            if self.reorder is not None:
+                self.reorder.begin(capture, number)
             yield from self._loop(capture, source)
+            if self.stats.interrupted:
+                yield from self._rest()
         self._close(capture, source.name)
 
     def _loop(self, capture: Capture, source: CaptureInput) -> Iterator[pa.RecordBatch]:
-        batch, stats = self._batch, self.stats
+        stats = self.stats
         unknown = int(self.decoder.reasons[_UNKNOWN_LINK])
         read = stats.packets
-        while rows := self._decoded(capture):
-            stats.packets += rows
-            yield from self.meter.feed(batch, rows)
+        frames = self.reorder or capture
+        while rows := self._decoded(frames):
+            yield from self._feed(rows)
             self._tell(capture, source.name)
             if self._hooks.should_stop():
                 stats.interrupted = True
                 break
         undecoded = int(self.decoder.reasons[_UNKNOWN_LINK]) - unknown
-        if source.explicit and stats.packets > read and undecoded == stats.packets - read:
+        undecodable = stats.packets > read and undecoded == stats.packets - read
+        if self.reorder is not None:  # packets of other captures may be among those metered
+            undecodable = bool(self.reorder.links) and self.reorder.links.isdisjoint(LINK_NAMES)
+        if source.explicit and undecodable:
             stats.failed[source.name] = str(_unsupported(capture, source.name))
 
-    def _decoded(self, capture: Capture) -> int:
+    def _feed(self, rows: int) -> list[pa.RecordBatch]:
+        self.stats.packets += rows
+        return self.meter.feed(self._batch, rows)
+
+    def _rest(self) -> Iterator[pa.RecordBatch]:
+        """Meter what still waits for its place when nothing more is read."""
+        if self.reorder is None:
+            return
+        self.reorder.finish()
+        while rows := self._decoded(self.reorder):
+            yield from self._feed(rows)
+
+    def _decoded(self, frames: Capture | Reorder) -> int:
         """Fill the batch and decode it, step by step; the rows in it."""
         done = 0
         self.watch.start()
-        for rows in capture.steps(self._batch):
+        for rows in frames.steps(self._batch):
             self.watch.lap("frames")
-            self.decoder.decode(capture.buffer, self._batch, done, rows)
+            self.decoder.decode(frames.buffer, self._batch, done, rows)
             self.watch.lap("decode")
             done = rows
         self.watch.lap("frames")
+        self.duplicates.look(frames.buffer, self._batch, done, self.decoder)
+        self.watch.lap("duplicates")
         return done
 
     def _close(self, capture: Capture, name: str) -> None:
@@ -192,6 +220,7 @@ class Run:
         elif not self._join:
             self.meter.end_capture()
             self._clock.restart()
+            self.duplicates.restart()
 
     def _tell(self, capture: Capture, name: str) -> None:
         now = time.monotonic()
@@ -212,7 +241,10 @@ class Run:
         stats.packet_bytes = self.decoder.wire_bytes
         if sum(stats.reasons.values()) != stats.packets:
             raise FlowgaugeError(f"{stats.packets} packets read, {sum(stats.reasons.values())} accounted for: a defect")
-        stats.counters |= {"ip_length_lies": self.decoder.length_lies, **meter.counters}
+        stats.counters |= {"ip_length_lies": self.decoder.length_lies, **meter.counters, **self.duplicates.counters}
+        if self.reorder is not None:
+            stats.counters |= self.reorder.counters
+        stats.duplicates_suspected = self.duplicates.share
         stats.flows, stats.rows = meter.flows, sum(meter.ended.values())
         stats.ended = dict(meter.ended)
         stats.limited = meter.limited
@@ -279,6 +311,9 @@ def _checked(run: Run, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordB
         warnings.warn(f"{name}: {damage}; the packets before were metered", stacklevel=3)
     if run.stats.unlabelled:
         warnings.warn(f"no label in the name of {_some(run.stats.unlabelled)}", stacklevel=3)
+    if run.stats.duplicates_suspected:
+        share = f"{run.stats.duplicates_suspected:.0%}"
+        warnings.warn(f"about {share} of the packets are copies of others; dedup='1ms' leaves them out", stacklevel=3)
 
 
 def read(inputs: Input | Iterable[Input], **options: Any) -> pa.Table:

@@ -11,7 +11,9 @@ class RunStats:
     """Counts of one run. Every packet read is in exactly one of `reasons`.
 
     `counters` are oddities of packets that were metered all the same: clock_jump, no_time,
-    ip_length_lies, orphan_fragments, rst_ignored. `skipped` are files that are no captures;
+    ip_length_lies, orphan_fragments, rst_ignored; with `dedup` dedup_forgotten, with `reorder` reordered, reorder_late
+    and reorder_early. `duplicates_suspected` is the estimated share of packets that are copies of others, 0 up to 1 %
+    or with `dedup`. `skipped` are files that are no captures;
     `failed` those that could not be read; `damaged` those read up to where they break;
     `unlabelled` those that the label template does not match.
     """
@@ -26,6 +28,7 @@ class RunStats:
     compile_seconds: float = 0.0
     interrupted: bool = False
     limited: bool = False
+    duplicates_suspected: float = 0.0
     reasons: dict[str, int] = field(default_factory=dict)
     counters: dict[str, int] = field(default_factory=dict)
     ended: dict[str, int] = field(default_factory=dict)

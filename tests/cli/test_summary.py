@@ -89,6 +89,13 @@ def test_notes_name_five_files_at_most() -> None:
     assert list(notes(RunStats())) == []
 
 
+def test_copies_are_a_note() -> None:
+    """Many copies of packets are one line that names the option."""
+    assert list(notes(RunStats(duplicates_suspected=0.4949))) == [
+        "about 49% of the packets are copies of others within a millisecond; --dedup 1ms leaves them out"
+    ]
+
+
 @pytest.mark.parametrize("name", COUNTERS)
 def test_every_oddity_has_a_meaning(name: str) -> None:
     """Each counter that RunStats documents is explained where it is shown."""

@@ -38,6 +38,7 @@ for output, options in (
     ("csv", {}),
     ("jsonl", {"key": "hosts", "idle_timeout": 1}),
     ("parquet", {"max_flows": 3, "join": True, "active_timeout": 1}),
+    ("csv", {"dedup": 0.001, "reorder": 0.001}),
     ("csv", {"schema": "basic", "no_tcp_end": True, "vlan_in_key": True}),
 ):
     extract(sys.argv[1], io.BytesIO(), format=output, **options)

@@ -55,6 +55,14 @@ def extract(
         str | None, typer.Option(metavar="S|off", help="Age at which a record is cut, s [1800].")
     ] = None,
     no_tcp_end: Annotated[bool, typer.Option("--no-tcp-end", help="FIN, RST and a new SYN do not end flows.")] = False,
+    dedup: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Leave out copies of a packet that are so near in time, e.g. 1ms [off]."),
+    ] = None,
+    reorder: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Put packets that come so late into order of time, e.g. 10ms [off]."),
+    ] = None,
     preset: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Rules of another tool: zeek, nfstream, cic, classic; other options win."),
@@ -89,6 +97,8 @@ def extract(
         "idle_timeout": idle_timeout,
         "active_timeout": active_timeout,
         "no_tcp_end": no_tcp_end or None,
+        "dedup": dedup,
+        "reorder": reorder,
         "preset": preset,
         "join": join or None,
         "max_flows": max_flows,

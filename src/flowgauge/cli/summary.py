@@ -14,6 +14,10 @@ COUNTERS = {
     "ip_length_lies": "IP lengths above what the wire held; clamped",
     "orphan_fragments": "fragments whose first one was not seen; metered with ports 0",
     "rst_ignored": "connections that went on after a reset",
+    "dedup_forgotten": "packets forgotten before dedup's time was over; copies of them may have been metered",
+    "reordered": "packets put into order of time",
+    "reorder_late": "packets too late to be put into order; metered where they were",
+    "reorder_early": "packets metered before reorder's time was over, because too many waited",
 }
 _MANY_LABELS = 20
 
@@ -41,6 +45,9 @@ def notes(stats: RunStats) -> Iterator[str]:
     if stats.unlabelled:
         files = counted(len(stats.unlabelled), "file")
         yield f"{files} not matched by the label template, labels are empty: {few(stats.unlabelled)}"
+    if stats.duplicates_suspected:
+        share = f"{stats.duplicates_suspected:.0%}"
+        yield f"about {share} of the packets are copies of others within a millisecond; --dedup 1ms leaves them out"
     if stats.limited:
         yield "max_flows was reached: records of the least recently used flows ended early (end_reason=limit)"
 

@@ -246,7 +246,7 @@ def _count(q, t, number):
     if k.slot < 0:
         k.slot = new_slot(s, t.free_slots)
         q.begins |= OPENS
-        _open_record(q, k, t.flows[k.slot], s.capture)
+        _open_record(q, k, t.flows[k.slot], (s.flow_base + q.record_offset) >> I64(40))
         if q.tunnel_depth != 0:
             t.flows[k.slot].tunnel = new_stack(s, t.stacks, t.free_stacks, q)
     if _count_time(q, k):

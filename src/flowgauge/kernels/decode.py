@@ -76,6 +76,7 @@ def decode_rows(data, p, begin, stop, walk, reasons, saved, seed):
         if reason == METERED:
             reason = tags(data, q, w, end)
         inside, stop_at = False, min(end, w.wire_end)
+        q.ip_begin = w.at - q.offset
         while reason == METERED:
             reason = network(data, q, w, stop_at)
             if reason == METERED:
@@ -98,5 +99,3 @@ def decode_rows(data, p, begin, stop, walk, reasons, saved, seed):
         reasons[reason] += 1
         if reason == METERED:
             w.length_lies += q.length_lies
-            captured = end - q.payload_offset if end > q.payload_offset else U(0)
-            q.payload_caplen = min(captured, U(q.payload_len))

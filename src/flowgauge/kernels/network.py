@@ -21,6 +21,7 @@ from flowgauge.kernels.packet import (
 
 U = np.uint64
 
+JUMBO_PAYLOAD, LONGEST_PAYLOAD = 0xC2, U(0xFFFF)  # the option of RFC 2675; what a payload length can say
 HOP_BY_HOP, ROUTING, FRAGMENT, AUTHENTICATION, NO_NEXT, DESTINATION = 0, 43, 44, 51, 59, 60
 
 
@@ -106,6 +107,21 @@ def _extensions(data, q, w, end):
 
 
 @byte_helper
+def _jumbo_length(data, at, end):
+    """Payload length of a jumbogram (RFC 2675 §2), from the options of the hop-by-hop header at `at`; 0 without one."""
+    if end < at + U(2):
+        return U(0)
+    end = min(end, at + (U(data[at + U(1)]) + U(1)) * U(8))
+    at += U(2)
+    while end >= at + U(6):  # no shorter rest holds the option
+        if data[at] == JUMBO_PAYLOAD and data[at + U(1)] == 4:
+            length = be32(data, at + U(2))
+            return length if length > LONGEST_PAYLOAD else U(0)
+        at += U(1) if data[at] == 0 else U(data[at + U(1)]) + U(2)
+    return U(0)
+
+
+@byte_helper
 def _ipv6(data, q, w, end):
     at = w.at
     if end < at + U(40):
@@ -115,6 +131,8 @@ def _ipv6(data, q, w, end):
     q.ip_version = 6
     q.protocol = data[at + U(6)]
     length = be16(data, at + U(4))
+    if length == U(0) and q.protocol == HOP_BY_HOP:
+        length = _jumbo_length(data, at + U(40), end)
     if length != U(0) or q.protocol == NO_NEXT:
         length += U(40)
     _set_length(q, w, at, length, U(40))

@@ -107,7 +107,7 @@ PACKET = in_lines(
             ("dst_mac", np.uint64),
             ("payload_offset", np.uint64),  # in the source's buffer
             ("caplen", np.uint32),  # bytes captured
-            ("payload_caplen", np.uint32),  # payload bytes captured
+            ("ip_begin", np.uint32),  # where the outermost IP packet begins in the captured bytes
             ("fragment_id", np.uint32),
             ("link", np.uint16),  # LINKTYPE_ value
             ("vlan_outer", np.uint16),  # first tag's VID
@@ -159,7 +159,8 @@ def make_batch(rows: int = BATCH_ROWS) -> PacketBatch:
     TRUNCATED_EXTENSION,
     TRUNCATED_TRANSPORT,
     DECODER_FAULT,
-) = (np.uint8(value) for value in range(11))
+    DUPLICATE,
+) = (np.uint8(value) for value in range(12))
 # Not a reason: the row is metered later, when its first fragment has come.
 WAITS = np.uint8(255)
 
@@ -175,5 +176,6 @@ REASONS: dict[str, str] = {
     "truncated_extension": "captured bytes end inside an IPv6 extension header",
     "truncated_transport": "fewer than the bytes that ports or ICMP type need",
     "decoder_fault": "the decoder stopped at a bounds check; please report the packet",
+    "duplicate": "a copy of a packet seen within the time that dedup gives",
 }
 """Name and meaning of every reason, at the index of its value."""

@@ -162,7 +162,6 @@ STATE = np.dtype(
         ("clock", np.int64),
         ("tick", np.int64),  # of the timing wheel
         ("ordinal", np.int64),  # of the packet at work
-        ("capture", np.int64),
         ("flow_base", np.int64),  # capture number << 40
         ("rst_ignored", np.int64),
         ("limited", np.int64),  # records that left by `limit`

@@ -46,7 +46,7 @@ class Capture:
     spent waiting for bytes and decompressing them.
     """
 
-    def __init__(self, stream: Stream, clock: Clock, buffer_bytes: int = BUFFER_BYTES) -> None:
+    def __init__(self, stream: Stream, clock: Clock | None, buffer_bytes: int = BUFFER_BYTES) -> None:
         self.name = stream.name
         self.compression = stream.compression
         self.size = stream.size
@@ -99,11 +99,13 @@ class Capture:
         """
         if len(batch.packets) < MIN_ROWS:
             raise ValueError(f"a batch of {len(batch.packets)} rows is too small; {MIN_ROWS} are needed")
-        window, done = self._window, 0
+        window, clock, done = self._window, self._clock, 0
         window.row = self._restore(batch)
         while True:
             rows = self._walk(batch)
-            before, done = done, run_clock(batch, done, rows, self._over, self._clock.state, self._counts)
+            before, done = done, rows
+            if clock is not None:
+                done = run_clock(batch, before, rows, self._over, clock.state, self._counts)
             if done > before:
                 yield done
             if self._over or rows == len(batch.packets) or (done and (window.full or self._stream.live)):
@@ -175,15 +177,18 @@ def _reader(window: Window) -> Reader:
     raise NotACapture(f"{window.name} is neither pcap nor pcapng (it begins with {magic.hex(' ')})")
 
 
-def open_capture(source: Source, clock: Clock | None = None, *, buffer_bytes: int = BUFFER_BYTES) -> Capture:
+def open_capture(
+    source: Source, clock: Clock | None = None, *, timed: bool = True, buffer_bytes: int = BUFFER_BYTES
+) -> Capture:
     """Open a path, "-" (standard input) or a binary file object, of any known compression.
 
-    `clock` continues or restarts the trace of captures before; by default it is a fresh one.
+    `clock` continues or restarts the trace of captures before; by default it is a fresh one. Without `timed` times
+    stay as recorded, and the fields of the clock are not filled.
     Raises NotACapture, or SourceError where the input cannot be read.
     """
     stream = open_stream(source)
     try:
-        return Capture(stream, clock or Clock(), buffer_bytes)
+        return Capture(stream, clock or Clock() if timed else None, buffer_bytes)
     except BaseException:
         stream.close()
         raise

@@ -1,0 +1,114 @@
+"""Duplicates: leaves out copies of packets, or estimates how many there are."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowgauge.config import NANOSECONDS
+from flowgauge.decode import Decoder
+from flowgauge.kernels import duplicates as k
+from flowgauge.kernels.packet import PacketBatch
+
+PLACES = 1 << 20
+"""Packets that are remembered at most."""
+
+FEWEST_COPIES, LARGEST_SHARE = 16, 0.01
+"""Copies in the sample, and their share of it, above which there are too many to go unsaid."""
+
+_SAMPLES = 1 << 12
+
+
+class Duplicates(Protocol):
+    """A stage between decoding and metering.
+
+    `share` is the share of copies among packets that were not left out, where there are too many; `counters` what the
+    user should know beside the reasons.
+    """
+
+    share: float
+    counters: dict[str, int]
+
+    def look(self, data: NDArray[np.uint8], batch: PacketBatch, rows: int, decoder: Decoder) -> None:
+        """Take in the decoded rows of a batch; `data` holds their bytes."""
+        ...
+
+    def restart(self) -> None:
+        """The packets that follow belong to another trace."""
+        ...
+
+
+class Removal:
+    """Marks a packet as a duplicate when the last one before that is equal lies at most `window` seconds from it."""
+
+    share = 0.0
+
+    def __init__(self, window: float) -> None:
+        self._arrays = k.Duplicates(
+            state=_state(k.STATE),
+            seen=np.zeros(PLACES, k.SEEN).view(np.recarray),
+            heads=np.full(PLACES, -1, np.int64),
+            ahead=np.zeros(k.AHEAD, k.FINGERPRINT).view(np.recarray),
+            key=np.frombuffer(secrets.token_bytes(8 * k.KEY_WORDS), np.uint64).copy(),
+        )
+        self._state = self._arrays.state[0]
+        self._state.window = round(window * NANOSECONDS)
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """How many packets gave way to later ones while a copy could still have come."""
+        return {"dedup_forgotten": int(self._state.forgotten)}
+
+    def look(self, data: NDArray[np.uint8], batch: PacketBatch, rows: int, decoder: Decoder) -> None:
+        """Give copies their reason."""
+        k.mark_duplicates(data, batch, 0, rows, self._arrays, decoder.reasons, decoder.walk)
+
+    def restart(self) -> None:
+        self._state.first = self._state.count
+
+
+class Estimate:
+    """Looks for copies within a millisecond in a sample of the packets, which costs next to nothing."""
+
+    def __init__(self) -> None:
+        self.counters: dict[str, int] = {}
+        self._later, self._left = 0, k.FIRST  # whether a block is looked at, and how many records are left of it
+        self._passed = 0  # records, from here on, that are not looked at
+        random = np.random.default_rng(0)  # the same packets give the same estimate
+        self._arrays = k.Estimate(
+            state=_state(k.ESTIMATE),
+            samples=np.zeros(_SAMPLES, k.SAMPLE).view(np.recarray),
+            key=random.integers(0, 2**64, k.KEY_WORDS, np.uint64),
+        )
+        self._state = self._arrays.state[0]
+
+    @property
+    def share(self) -> float:
+        """Share of packets that are copies of others; 0 where it is too small to be told, or for the sample."""
+        weights = np.array([1, k.PERIOD // k.BLOCK])
+        share = float(self._state.copies @ weights / max(1, self._state.sampled @ weights))
+        return share if self._state.copies.sum() >= FEWEST_COPIES and share > LARGEST_SHARE else 0.0
+
+    def look(self, data: NDArray[np.uint8], batch: PacketBatch, rows: int, decoder: Decoder) -> None:
+        """Look at the rows that are to be looked at, wherever batches begin."""
+        begin = min(rows, self._passed)
+        self._passed -= begin
+        while begin < rows:
+            stop = min(rows, begin + self._left)
+            k.estimate_duplicates(data, batch, begin, stop, self._arrays, self._later)
+            self._left -= stop - begin
+            begin = stop
+            if not self._left:
+                self._later, self._left = 1, k.BLOCK
+                begin = min(rows, stop + k.PERIOD - k.BLOCK)
+                self._passed = stop + k.PERIOD - k.BLOCK - begin
+
+    def restart(self) -> None:
+        self._arrays.samples.fingerprint[:] = 0
+
+
+def _state(dtype: np.dtype[Any]) -> Any:
+    return np.zeros(1, dtype).view(np.recarray)
