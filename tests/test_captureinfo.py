@@ -49,7 +49,7 @@ def test_info_knows_every_interface(tmp_path: Path) -> None:
         captures.section(),
         captures.interface(1, name="eth0"),
         captures.interface(101, name="tun0", snaplen=96),
-        captures.interface(105),
+        captures.interface(189),
         captures.enhanced(1_000_000, data, index=1),
         captures.enhanced(2_000_000, data, index=2),
     )
@@ -59,9 +59,9 @@ def test_info_knows_every_interface(tmp_path: Path) -> None:
     assert [line.split(", ")[:2] for line in found.interfaces] == [
         ["eth0", "Ethernet"],
         ["tun0", "raw IP"],
-        ["802.11", "packets of any length"],
+        ["USB (Linux)", "packets of any length"],
     ]
-    assert found.links == {"raw IP": 1, "802.11": 1}
+    assert found.links == {"raw IP": 1, "USB (Linux)": 1}
     assert found.reasons == {"metered": 1, "unknown_link": 1}
 
 
