@@ -62,7 +62,7 @@ def test_info_knows_every_interface(tmp_path: Path) -> None:
         ["802.11", "packets of any length"],
     ]
     assert found.links == {"raw IP": 1, "802.11": 1}
-    assert found.reasons == {"metered": 1, "unknown_link": 1}
+    assert found.reasons == {"metered": 1, "not_ip": 1}
 
 
 def test_info_of_no_packets_has_no_times() -> None:
