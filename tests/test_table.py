@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowgauge import table
+from envelopes import mpls
+from flowgauge import meter, table
+from flowgauge.kernels.state import STACK
 from flowgauge.table import _order
-from meters import by_package, differences
+from meters import by_oracle, by_package, differences
 from packets import Sent, capture, eth, ip4, udp
 
 START = 1_700_000_000_000_000_000
@@ -36,6 +38,29 @@ def test_growing_changes_nothing(monkeypatch: pytest.MonkeyPatch, capacity: int,
     monkeypatch.setattr(table, "FIRST_CAPACITY", capacity)
     assert differences(roomy, by_package(content, **options)) == []
     assert sum(row["packets"] for row in roomy.rows) == 200
+
+
+@pytest.mark.parametrize("options", [{}, {"idle_timeout": (20.0,) * 4, "active_timeout": 10.0}, {"max_flows": 5}])
+def test_stacks_are_as_many_as_open_records_with_a_tunnel(
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    """The table of stacks grows like the others, and its rows are used again when records have left."""
+    frames = []
+    for number in range(600):
+        packet = ip4(udp(1024 + number % 100, 53))
+        data = eth(mpls(packet, number, 7) if number % 3 else packet)
+        frames.append(Sent(START + number * 1_000_000_000, data, len(data)))
+    content = capture(frames)
+    roomy = by_package(content, **options)
+    monkeypatch.setattr(table, "FIRST_STACKS", 1)
+    monkeypatch.setattr(meter, "BATCH_ROWS", 8)  # records leave the table as they end
+    made: list[Any] = []
+    monkeypatch.setattr(table, "_grown", lambda *of, grow=table._grown: made.append(grow(*of)) or made[-1])
+    assert differences(roomy, by_package(content, rows=64, **options)) == []
+    assert differences(by_oracle(content, **options), roomy) == []
+    stacks = [array for array in made if array.dtype == STACK]
+    assert len(stacks) > 1 and len(stacks[-1]) <= 128
+    assert {row["tunnel"] for row in roomy.rows} > {None, "mpls:1/mpls:7", "mpls:2/mpls:7"}
 
 
 _FEW, _ANY = st.integers(0, 3), st.integers(-(2**61), 2**61)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 import envelopes as e
 from envelopes import frame, gre, ipip, mpls, nvgre, ppp, pppoe, vxlan
+from flowgauge.kernels.layers import GOLDEN, NESTED
 from meters import METERS, Result, differences, flowgauge, oracle
 from packets import (
     MAC_B,
@@ -600,6 +602,13 @@ def test_nested_symmetric_ids_are_all_part_of_the_key(meter: Meter) -> None:
     stacks = [(1, 2), (2, 1), (1, 1), (2, 2), (1,), (2,), (1, 2, 1), (0xFFFFFF, 1), (1, 0xFFFFFF)]
     frames = [overlay(turn + number / 100, *ids) for turn in range(2) for number, ids in enumerate(stacks)]
     assert columns(meter(frames), "packets") == [2] * len(stacks)
+
+
+def test_networks_in_networks_are_told_apart() -> None:
+    """Two ids, each in another, that differ by up to 2^15 never give the same realm: their mix cannot cancel out."""
+    apart = np.arange(1, (1 << 15) + 1, dtype=np.uint64)
+    shift = apart * GOLDEN % NESTED
+    assert (np.minimum(shift, NESTED - shift) > 1 << 15).all()
 
 
 def test_ids_of_one_direction_are_not_part_of_the_key(meter: Meter) -> None:

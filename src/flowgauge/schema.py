@@ -75,7 +75,7 @@ def _core_before_counts() -> list[Column]:
         ),
         ("vlan", "uint16", "", "id", "innermost VLAN id of the first packet; null without one"),
         ("vlan_outer", "uint16", "", "id", "outermost VLAN id of the first packet; null without one"),
-        ("tunnel", "category", "", "id", "encapsulation of the first packet, null when none was decoded"),
+        ("tunnel", "category", "", "id", "encapsulations around the first packet, outermost first; null without any"),
         ("client_by", "category", "", "feature", "rule that made the client: syn, synack, icmp, previous, port, first"),
         ("end_reason", "category", "", "feature", "fin, rst, reuse, idle, active, late, eof, stop, limit"),
     ]

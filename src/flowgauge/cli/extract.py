@@ -45,7 +45,7 @@ def extract(
     vlan_in_key: Annotated[bool, typer.Option("--vlan-in-key", help="Keep VLANs apart.")] = False,
     tunnels: Annotated[
         str | None,
-        typer.Option(metavar="inner|outer", help="Which packet of a tunnel is metered (none is decoded yet)."),
+        typer.Option(metavar="inner|outer", help="Which packet of a tunnel is metered [inner]."),
     ] = None,
     idle_timeout: Annotated[
         str | None,

@@ -13,6 +13,7 @@ COUNTERS = {
     "no_time": "records without a time; the clock stands for it",
     "ip_length_lies": "IP lengths above what the wire held; clamped",
     "orphan_fragments": "fragments whose first one was not seen; metered with ports 0",
+    "tunnel_fragment": "fragments whose first one was metered as the packet inside; metered outside",
     "rst_ignored": "connections that went on after a reset",
     "dedup_forgotten": "packets forgotten before dedup's time was over; copies of them may have been metered",
     "reordered": "packets put into order of time",

@@ -45,8 +45,8 @@ SKIPPED, FIRST, MORE = range(3)
 def push(q, kind, number):
     """Put an encapsulation on the packet's stack, of which only MAX_TUNNELS have a place.
 
-    The realm of one symmetric id is that id. One inside another shifts it: two stacks that differ in one id differ,
-    and so do those whose ids are at most 2^14 apart; others are the same by chance, once in 2^31.
+    The realm of one symmetric id is that id and its kind. Those of ids in ids are mixed: two pairs that differ in one
+    id differ, and so do those whose ids are at most 2^15 apart; others are the same by chance, once in 2^31.
     """
     depth = q.tunnel_depth
     if depth == 0:
