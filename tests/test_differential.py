@@ -15,6 +15,7 @@ from hypothesis import given
 
 import oracle
 import strategies
+from flowgauge.kernels.packet import make_batch
 from meters import by_oracle, by_package, differences
 from packets import capture
 from strategies import Frames, examples
@@ -120,7 +121,8 @@ def test_both_forget_alike(frames: Frames, options: dict[str, Any]) -> None:
 def small_bounds() -> contextlib.AbstractContextManager[Any]:
     """The package with the bounds of the test above, and with buffers that are soon full."""
     stack = contextlib.ExitStack()
-    bounds = {"MOST_PACKETS": 3, "MOST_BYTES": 200, "_FIRST_ENTRIES": 8, "_FIRST_BYTES": 64}
+    bounds: dict[str, Any] = {"MOST_PACKETS": 3, "MOST_BYTES": 200, "_FIRST_ENTRIES": 8, "_FIRST_BYTES": 64}
+    bounds["make_batch"] = lambda: make_batch(16)
     stack.enter_context(mock.patch.multiple("flowgauge.sources.reorder", **bounds))
     stack.enter_context(mock.patch("flowgauge.duplicates.PLACES", 4))
     return stack

@@ -16,7 +16,7 @@ from flowgauge.kernels.packet import PacketBatch
 PLACES = 1 << 20
 """Packets that are remembered at most."""
 
-FEWEST_COPIES, LARGEST_SHARE = 16, 0.01
+FEWEST_COPIES, LARGEST_SHARE = 8, 0.01
 """Copies in the sample, and their share of it, above which there are too many to go unsaid."""
 
 _SAMPLES = 1 << 12

@@ -17,6 +17,7 @@ from flowgauge.kernels.packet import DUPLICATE, I64, MAX_TUNNELS, METERED, U64
 
 U = np.uint64
 
+MIXER = U(0x9E3779B97F4A7C15)  # an odd number whose product has all bits of the other factor in its upper bits
 PIECE_WORDS = 8192  # hashed at once
 KEY_WORDS = PIECE_WORDS + 2 * MAX_TUNNELS
 
@@ -120,7 +121,7 @@ def _fingerprint(data, q, begin, length, captured, key):
 @helper
 def _head(d, high, low):
     """Place of a fingerprint among the heads; its own upper bits hardly differ between short packets."""
-    mixed = (high ^ low) * U(0x9E3779B97F4A7C15)
+    mixed = (high ^ low) * MIXER
     return np.int64(mixed >> U(20)) & np.int64(len(d.heads) - 1)
 
 
@@ -227,7 +228,8 @@ def _is_sampled(data, q):
     first = be64(data, begin)
     first &= _IPV4_FIRST if first >> U(60) == U(4) else _IPV6_FIRST
     last = be64(data, min(q.payload_offset + U(min(q.payload_len, 4)), q.offset + U(q.caplen)) - U(8))
-    return first * U(0x9E3779B97F4A7C15) ^ last * U(0xC2B2AE3D27D4EB4F) <= SAMPLED
+    mixed = first * MIXER ^ last * U(0xC2B2AE3D27D4EB4F)
+    return (mixed ^ mixed >> U(32)) * MIXER <= SAMPLED
 
 
 @byte_kernel
@@ -245,7 +247,7 @@ def _count_sampled(data, q, e, later):
     begin, length, captured = _bounds(data, q)
     high, low = _fingerprint(data, q, begin, length, min(captured, SAMPLE_BYTES), e.key)
     fingerprint = high ^ low | U(1)
-    sample = e.samples[np.int64(fingerprint * U(0x9E3779B97F4A7C15) >> U(52))]
+    sample = e.samples[np.int64(fingerprint * MIXER >> U(52))]
     s.sampled[later] += 1
     if sample.fingerprint == fingerprint and -SAMPLE_WINDOW <= q.time - sample.time <= SAMPLE_WINDOW:
         s.copies[later] += 1
