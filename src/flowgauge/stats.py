@@ -10,10 +10,10 @@ from typing import Any
 class RunStats:
     """Counts of one run. Every packet read is in exactly one of `reasons`.
 
-    `counters` are oddities of packets that were metered all the same: clock_jump, no_time,
-    ip_length_lies, orphan_fragments, tunnel_fragment, rst_ignored. `skipped` are files that are no
-    captures; `failed` those that could not be read; `damaged` those read up to where they break; `unlabelled` those that
-    the label template does not match.
+    `counters` are oddities of packets that were metered all the same: clock_jump, no_time, ip_length_lies,
+    orphan_fragments, tunnel_fragment, rst_ignored. `skipped` are files that are no captures; `failed` those
+    that could not be read; `damaged` those read up to where they break; `unlabelled` those that the label
+    template does not match.
     """
 
     files: int = 0
