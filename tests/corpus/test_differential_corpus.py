@@ -22,6 +22,7 @@ SKIPPED: dict[str, str] = {}
 OPTIONS: dict[str, dict[str, Any]] = {
     "default": {},
     "short timeouts": {"idle_timeout": (5.0, 2.0, 1.0, 1.0), "active_timeout": 10.0},
+    "outer": {"tunnels": "outer"},
     "hosts": {"key": "hosts", "vlan_in_key": True},
     "no endings": {"idle_timeout": (None,) * 4, "active_timeout": None, "no_tcp_end": True},
 }
