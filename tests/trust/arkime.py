@@ -187,7 +187,7 @@ def _cause(key: Key, session: _Record, flow: _Record, same: dict[str, bool]) -> 
     differ = {name for name, equal in same.items() if not equal}
     if differ == {"community_id"} and key[0] not in (6, 17, 132):
         return IDS
-    if differ == {"rtt"}:
+    if differ == {"rtt"} and session.rtt is not None and (flow.rtt is None or session.rtt > flow.rtt):
         return FIRST_ACK
     if differ == {"zero_windows"} and {"fin", "rst"} & flow.notes:
         return CLOSED_WINDOWS
