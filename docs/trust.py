@@ -15,15 +15,15 @@ from pathlib import Path
 DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS.parent / "tests"))
 
-from trust import ndpi, zeek  # noqa: E402
+from trust import arkime, ndpi, tshark, zeek  # noqa: E402
 from trust.agreement import CAUSES, Agreement  # noqa: E402
 
 _HEAD = """# Trust: agreement with other tools
 
 <!-- Written by `python docs/trust.py`. -->
 
-Captures that nobody here made, and what other tools say of them, row by row. A row that only one side has agrees in no
-field. Every row that differs has a cause below; none is unexplained.
+Captures, nearly all of them made by nobody here, and what other tools say of them, row by row. A row that only one side
+has agrees in no field. Every row that differs has a cause below; none is unexplained.
 
 """
 
@@ -34,6 +34,11 @@ _INPUTS = {
     "nDPI": "Captures of applications from nDPI's own tests, with timeouts and TCP ending off and VLANs in the key, as "
     "nDPI has flows. Left out on both sides are packets that nDPI's reader passes over: cut off, with an IP length "
     "beyond what was captured, and tails of fragments but for TCP.",
+    "Arkime": "Sessions of Arkime's own tests. All sessions and records of one key that overlap in time are one row; "
+    "`records` is whether both cut it into the same pieces. Idle timeouts as Arkime has them, no active timeout, VLANs "
+    "in the key. Flags leave out its count of plain ACKs, which no column here tells.",
+    "tshark": "The example captures of this project, whose connections lose packets and reorder them, against the "
+    "conversations and the analysis of sequence numbers of Wireshark; parts of a flow are summed.",
 }
 _RIGHT = {"both": "each by its definition"}
 
@@ -78,7 +83,7 @@ def _differences(agreements: list[Agreement]) -> str:
 
 
 def main() -> None:
-    agreements = [zeek.compare(), ndpi.compare()]
+    agreements = [tool.compare() for tool in (zeek, ndpi, arkime, tshark)]
     (DOCS / "trust.md").write_text(page(agreements), "utf-8")
     print("wrote trust.md")
 

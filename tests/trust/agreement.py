@@ -29,6 +29,16 @@ def cause(name: str, right: str, text: str, packets: str) -> str:
     return name
 
 
+KEYS = cause(
+    "keys",
+    "both",
+    "What packets of a flow share. Arkime has one session for all ICMP between two hosts, one for all IGMP and for all "
+    "PIM, DHCP by the client's MAC address, ARP in VXLAN by the addresses around it, and takes VLANs of its "
+    "configuration as one; nDPI has one flow for all ICMP between two hosts.",
+    "ICMP echo request one way, port unreachable the other way",
+)
+
+
 @dataclass
 class Agreement:
     """A comparison with one tool. Rows without a counterpart on either side agree in no field."""

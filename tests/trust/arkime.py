@@ -17,7 +17,7 @@ from typing import Any
 
 from corpus_folder import CORPUS
 from meters import by_package
-from trust.agreement import OTHER, Agreement, cause
+from trust.agreement import KEYS, OTHER, Agreement, cause
 
 ARKIME = CORPUS / "arkime"
 FIELDS = (
@@ -48,26 +48,13 @@ FLAGS = "syn", "psh", "fin", "rst", "urg", "ece", "cwr"
 RTT_TOLERANCE_MS = 1.0
 VXLAN = 4789
 
-CLOCK = cause(
-    "clock_of_the_packet_before",
-    "both",
-    "Arkime compares its timeouts with the time of the packet before, and takes a time that steps away and back as it "
-    "is. A packet that comes after a silence is still of the session that it should have ended.",
-    "two UDP packets 61 s apart and none between",
-)
-KEYS = cause(
-    "session_keys",
-    "both",
-    "Arkime has one session for all ICMP between two hosts, one for all IGMP and for all PIM, DHCP by the client's MAC "
-    "address, ARP in VXLAN by the addresses around it, and takes VLANs of its configuration as one.",
-    "ICMP echo request one way, port unreachable the other way",
-)
 ENDS = cause(
     "session_ends",
     "both",
-    "Arkime saves a BGP session every 10 s and any after 480 s, and a SYN begins a new session only behind a FIN or "
-    "RST and with another number than the first; here a SYN with another number does, or any behind a close.",
-    "SYN, SYN+ACK, SYN with another sequence number",
+    "Arkime saves a BGP session every 10 s and any after 480 s, compares its timeouts with the time of the packet "
+    "before, and lets a SYN begin a session only behind a FIN or RST and with another number than the first; here a "
+    "SYN with another number does, or any behind a close, and the packet that comes after a silence is of a new flow.",
+    "SYN, SYN+ACK, SYN with another sequence number; two UDP packets 61 s apart and none between",
 )
 IDS = cause(
     "community_id_ports",
@@ -194,9 +181,9 @@ def _cause(key: Key, session: _Record, flow: _Record, same: dict[str, bool]) -> 
     if differ == {"records"} and (key[0] in (1, 58) or not isinstance(key[1], frozenset) or len(flow.vlans) > 1):
         return KEYS
     if differ == {"records"} and len(flow.packets) > 1 and {"idle", "late"} & flow.notes:
-        return CLOCK
+        return ENDS
     if differ == {"records", "last"} and session.last - flow.last > 3_600_000:
-        return CLOCK
+        return ENDS
     if differ <= {"records", "rtt"} and ({"reuse", "fin"} & flow.notes or "saved" in session.notes):
         return ENDS
     return OTHER

@@ -14,7 +14,7 @@ from corpus_folder import CORPUS
 from meters import by_package
 from oracle import Frame, Options, Tick, UnmeteredError, UnreadableError, decode, read_frames
 from packets import Sent, capture
-from trust.agreement import OTHER, Agreement, cause
+from trust.agreement import KEYS, OTHER, Agreement, cause
 
 NDPI = CORPUS / "ndpi"
 FIELDS = ("endpoints", "packets", "frame_bytes")
@@ -33,12 +33,6 @@ DROPPED = cause(
     "flowgauge",
     "nDPI's reader leaves out packets that it finds malformed, and flows of nothing else; Wireshark has them.",
     "TCP segment whose data offset is more than what IP holds",
-)
-OTHER_KIND = cause(
-    "icmp_types",
-    "both",
-    "nDPI has one flow for all ICMP between two hosts; here type and counterpart are part of the key.",
-    "ICMPv6 packet too big (2) one way, echo request (128) the other way",
 )
 BAD_HEADER = cause(
     "bad_headers",
@@ -108,7 +102,7 @@ def _compare(name: str, rows: list[dict[str, str]], path: Path, agreement: Agree
 
 def _cause(theirs: _Flow, left: list[_Flow], bad_headers: int) -> str:
     if theirs.protocol in (1, 58):
-        return OTHER_KIND
+        return KEYS
     same = [ours for ours in left if ours.key == theirs.key]
     if same:
         return DROPPED if _sum(same[0]) > _sum(theirs) else OTHER
@@ -116,7 +110,7 @@ def _cause(theirs: _Flow, left: list[_Flow], bad_headers: int) -> str:
 
 
 def _cause_alone(ours: _Flow) -> str:
-    return OTHER_KIND if ours.protocol in (1, 58) else DROPPED
+    return KEYS if ours.protocol in (1, 58) else DROPPED
 
 
 def _sum(flow: _Flow) -> tuple[int, int]:
