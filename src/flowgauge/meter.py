@@ -122,6 +122,7 @@ class Meter:
                 self._update(p, counted, done)
                 counted = done
                 self.table.make_room()
+        self.table.keep_stacks(p, rows)
         self._update(p, counted, rows)
 
     def _update(self, p: PacketBatch, begin: int, stop: int) -> None:

@@ -14,7 +14,7 @@ from flowgauge.config import NANOSECONDS, MeterConfig, Timeout
 from flowgauge.kernels import lifetime
 from flowgauge.kernels import state as st
 from flowgauge.kernels.header import TCP
-from flowgauge.kernels.packet import zeroed_records
+from flowgauge.kernels.packet import PacketBatch, zeroed_records
 from flowgauge.kernels.rows import take_rows
 from flowgauge.memory import Memory
 
@@ -126,8 +126,6 @@ class FlowTable:
             self._grow_keys()
         if s.free_slots == 0 and s.fresh_slot == len(self.arrays.flows):
             self._grow_slots()
-        if s.free_stacks == 0 and s.fresh_stack == len(self.arrays.stacks):
-            self._grow("stacks", "free_stacks")
 
     def _replace(self, name: str, array: Any) -> None:
         self.arrays = self.arrays._replace(**{name: array})
@@ -150,6 +148,15 @@ class FlowTable:
         self._grow("flows", "free_slots", "ended")
         for number in range(len(self.states)):
             self.states[number] = _grown(self.states[number], rows)
+
+    def keep_stacks(self, batch: PacketBatch, rows: int) -> None:
+        """Keep what is around the packets, of a batch just assigned, that opened records."""
+        if not self.count("without_stack"):
+            return
+        s = self.state
+        while s.free_stacks + len(self.arrays.stacks) - s.fresh_stack < s.without_stack:
+            self._grow("stacks", "free_stacks")
+        lifetime.keep_stacks(batch, rows, self.arrays)
 
     def rank_by_use(self) -> None:
         """Rebuild the queues from which the least recently used keys are evicted."""

@@ -23,11 +23,13 @@ def compile_all() -> None:
 
 
 def _frames() -> list[bytes]:
-    """A UDP packet, and one in two fragments of which the tail comes first."""
+    """A UDP packet, one in two fragments of which the tail comes first, and one behind a label."""
     datagram = struct.pack(">HHHH", 1024, 53, 32, 0) + bytes(24)
     whole = _ipv4(datagram, 0)
     head, tail = _ipv4(datagram[:16], 0x2000), _ipv4(datagram[16:], 2)
-    return [_MAC_ADDRESSES + b"\x08\x00" + packet for packet in (whole, tail, head)]
+    plain = [_MAC_ADDRESSES + b"\x08\x00" + packet for packet in (whole, tail, head)]
+    # Between other addresses, so that it opens a flow.
+    return [*plain, _MAC_ADDRESSES + b"\x88\x47\x00\x01\x01\x40" + whole[:12] + _ADDRESSES[::-1] + datagram]
 
 
 def _ipv4(data: bytes, fragment: int) -> bytes:

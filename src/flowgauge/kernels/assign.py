@@ -21,7 +21,6 @@ from flowgauge.kernels.lifetime import (
     make_room,
     new_key,
     new_slot,
-    new_stack,
     wheel_add,
     wheel_remove,
 )
@@ -54,6 +53,7 @@ from flowgauge.kernels.state import (
     IN_CLOSING,
     LATE,
     NEVER,
+    NO_STACK_YET,
     PAIRED_UP,
     PROGRESSED,
     REBUILD,
@@ -230,12 +230,11 @@ def _note_closed(t, number):
 
 
 @inline_helper
-def _lacks_room(t, q):
-    """Whether no key, slot or stack is left for one more flow."""
+def _lacks_room(t):
+    """Whether no key or no slot is left for one more flow."""
     s = t.state[0]
     no_key = s.free_keys == 0 and s.fresh_key == len(t.keys) and s.keys < t.config[0].max_keys
-    no_stack = q.tunnel_depth != 0 and s.free_stacks == 0 and s.fresh_stack == len(t.stacks)
-    return no_key or (s.free_slots == 0 and s.fresh_slot == len(t.flows)) or no_stack
+    return no_key or (s.free_slots == 0 and s.fresh_slot == len(t.flows))
 
 
 @inline_helper
@@ -248,7 +247,8 @@ def _count(q, t, number):
         q.begins |= OPENS
         _open_record(q, k, t.flows[k.slot], (s.flow_base + q.record_offset) >> I64(40))
         if q.tunnel_depth != 0:
-            t.flows[k.slot].tunnel = new_stack(s, t.stacks, t.free_stacks, q)
+            t.flows[k.slot].tunnel = NO_STACK_YET
+            s.without_stack += 1
     if _count_time(q, k):
         t.flows[k.slot].clock_back += 1
     if q.gap < 0 and k.bucket < 0:
@@ -316,7 +316,7 @@ def assign(p, begin, stop, t):
         q.slot, q.begins = -1, 0
         if q.reason != METERED:
             continue
-        if _lacks_room(t, q):
+        if _lacks_room(t):
             s.status = FULL
             return i
         q.connection = 0

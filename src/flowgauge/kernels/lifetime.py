@@ -21,6 +21,7 @@ from flowgauge.kernels.state import (
     IN_CLOSING,
     LATE,
     NEVER,
+    NO_STACK_YET,
     PROGRESSED,
     SEEN_UP,
     SYN_PATIENCE,
@@ -190,22 +191,6 @@ def new_slot(s, free_slots):
 
 
 @helper
-def new_stack(s, stacks, free_stacks, q):
-    """Keep a packet's encapsulations; the row, plus one. There is room."""
-    if s.free_stacks > 0:
-        s.free_stacks -= 1
-        row = np.int64(free_stacks[s.free_stacks])
-    else:
-        row = s.fresh_stack
-        s.fresh_stack += 1
-    stack = stacks[row]
-    stack.depth = q.tunnel_depth
-    for place in range(q.tunnel_depth):
-        stack.id[place], stack.kind[place] = q.tunnel_id[place], q.tunnel_kind[place]
-    return row + 1
-
-
-@helper
 def own_reason(k, other):
     """Why the record of a key ends: its close where it was closed, else `other`."""
     if k.marks & LATE:
@@ -336,3 +321,28 @@ def rebuild_index(t):
     for number in range(t.state[0].fresh_key):
         if t.keys[number].marks & ACTIVE:
             index_insert(t.index, t.keys[number].hash, number)
+
+
+@kernel
+def keep_stacks(p, rows, t):
+    """Keep the encapsulations of packets that opened records; `stacks` has room.
+
+    A pass of its own, for batches with such packets: in `assign` it would cost every packet's time.
+    """
+    s = t.state[0]
+    for i in range(rows):
+        q = p.packets[i]
+        if q.slot < 0 or q.tunnel_depth == 0 or t.flows[q.slot].tunnel != NO_STACK_YET:
+            continue
+        if s.free_stacks > 0:
+            s.free_stacks -= 1
+            row = np.int64(t.free_stacks[s.free_stacks])
+        else:
+            row = s.fresh_stack
+            s.fresh_stack += 1
+        stack = t.stacks[row]
+        stack.depth = q.tunnel_depth
+        for place in range(q.tunnel_depth):
+            stack.id[place], stack.kind[place] = q.tunnel_id[place], q.tunnel_kind[place]
+        t.flows[q.slot].tunnel = row + 1
+    s.without_stack = 0

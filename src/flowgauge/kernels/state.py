@@ -86,7 +86,7 @@ FLOW = in_lines(
             ("server_mac", np.uint64),
             ("part", np.int32),
             ("capture", np.int32),
-            ("tunnel", np.int32),  # row of the stacks, plus one; 0 without a tunnel
+            ("tunnel", np.int32),  # row of the stacks, plus one; 0 without a tunnel, or NO_STACK_YET
             ("client_port", np.uint16),
             ("server_port", np.uint16),
             ("vlan", np.uint16),
@@ -106,6 +106,7 @@ FLOW = in_lines(
 
 STACK = np.dtype([("id", np.uint32, (MAX_TUNNELS,)), ("kind", np.uint8, (MAX_TUNNELS,)), ("depth", np.uint32)])
 """Encapsulations of a record's first packet, outermost first. Most records have none: a table of their own."""
+NO_STACK_YET = np.int32(-1)
 
 # Bits of KEY.marks. Those named _UP have a twin for the other direction, one bit higher.
 ACTIVE = np.uint32(1 << 0)  # the key is in the table
@@ -155,6 +156,7 @@ STATE = np.dtype(
         ("free_slots", np.int64),
         ("fresh_stack", np.int64),
         ("free_stacks", np.int64),
+        ("without_stack", np.int64),  # records that were opened by a packet in a tunnel whose stack is not kept yet
         ("ended", np.int64),  # records that wait to leave
         ("closing", np.int64),
         ("epoch", np.int64),  # the boundary interval at work, counted by the table
