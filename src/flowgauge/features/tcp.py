@@ -16,8 +16,12 @@ from flowgauge.kernels.connection import (
     FIN_SENT,
     FLIPPED,
     INACTIVE,
+    PARTIAL,
     RESET,
+    SAID_A,
+    SAID_D,
     SEEN,
+    STATE_BITS,
     STREAM_CLOSED,
     TCP_STATES,
     W,
@@ -30,7 +34,7 @@ from flowgauge.kernels.connection import (
     set_state,
     state_of,
 )
-from flowgauge.kernels.header import ACK, FIN, RST, SYN, TCP
+from flowgauge.kernels.header import ACK, FIN, PSH, RST, SYN, TCP
 from flowgauge.kernels.packet import (
     CONTINUES,
     LATE_BY_FIN,
@@ -45,8 +49,12 @@ from flowgauge.kernels.stream import (
     SHIFT_BITS,
     SYN_SEEN,
     acknowledge,
+    after,
     begin_stream,
+    forward,
     has_open_hole,
+    is_duplicate,
+    is_hole,
     is_numbered,
     plus,
     restarts,
@@ -61,6 +69,7 @@ U8, U32, U64, I64 = np.uint8, np.uint32, np.uint64, np.int64
 NANO = 1e9
 TAIL_UNIT = I64(4)  # ns
 MOST_TAIL = I64(0xFFFFFFFF)
+WITHOUT_BEFORE = STATE_BITS | FIN_SENT | SEEN
 
 # By end: 0 is the client. What every segment reads or changes comes first.
 STATE = np.dtype(
@@ -74,13 +83,13 @@ STATE = np.dtype(
         ("wraps", np.uint8, (2,)),  # of `last`, past 2^32 from `start`
         ("window", np.uint16, (2,)),  # latest one sent
         ("init_window", np.uint16, (2,)),
+        ("ack_rtt", np.int64),  # time of the latest SYN+ACK until its acknowledgement; then −1 − ns
         ("hole_begin", np.uint32, (2, 2)),  # (end, hole): numbers below `last` that were not seen
         ("hole_end", np.uint32, (2, 2)),
         ("fin", np.uint32, (2,)),  # number behind the payload of the latest FIN
         ("rst", np.uint32, (2,)),  # number of the latest RST
         ("history", np.uint64, (2,)),
-        ("syn_rtt", np.int64),  # time of the latest SYN until the answer; then −1 − ns
-        ("ack_rtt", np.int64),
+        ("syn_rtt", np.int64),  # time of the latest SYN until its answer; then −1 − ns
         ("retransmitted_bytes", np.uint64, (2,)),
         ("gap_bytes", np.uint64, (2,)),
         ("retransmitted", np.uint32, (2,)),
@@ -189,10 +198,39 @@ def _zero_window(f, end, peer):
 
 
 @inline_helper
-def _follow(q, f):
-    """Count a segment into the record of its flow."""
-    end, flags = I64(q.direction), q.tcp_flags
-    peer, control = 1 - end, flags & (SYN | FIN | RST)
+def _is_open(f, end):
+    """Whether an end was seen, has sent no FIN, and is partial or established (whose codes are neighbours)."""
+    return np.uint8((f.endpoint[end] & WITHOUT_BEFORE) - (SEEN | PARTIAL)) <= np.uint8(1)
+
+
+@inline_helper
+def _is_usual(q, f, end, peer):
+    """Whether a segment is the next one of a connection that is open at both ends, and nothing but that."""
+    if not (_is_open(f, end) and _is_open(f, peer)):
+        return False
+    if q.tcp_seq != f.last[end] or (q.tcp_flags | PSH) != ACK | PSH or q.tcp_window == 0 or f.ack_rtt > 0:
+        return False
+    if not f.letters[end] & (SAID_D if q.payload_len else SAID_A):
+        return False
+    return not is_hole(f, peer, U64(0)) and after(f.last[peer], q.tcp_ack) >= 0 and q.tcp_ack != 0
+
+
+@inline_helper
+def _follow_usual(q, f, end, peer):
+    """Count such a segment; what depends on whether it has payload is no branch, which nobody could predict."""
+    advance = after(q.tcp_ack, f.ack[peer])
+    if advance == 0 and is_duplicate(q, f, end, peer):
+        f.duplicate_acks[end] += U32(1)
+    f.ack[peer] = q.tcp_ack if advance > 0 else f.ack[peer]
+    f.window[end] = q.tcp_window
+    forward(f, end, plus(q.tcp_seq, q.payload_len))
+
+
+@helper
+def _follow(q, f, end, peer):
+    """Count any segment into the record of its flow."""
+    flags = q.tcp_flags
+    control = flags & (SYN | FIN | RST)
     if not is_numbered(f, end) or (flags & SYN and restarts(q, f, end)):
         begin_stream(q, f, end)
     if not f.endpoint[end] & SEEN:
@@ -230,8 +268,14 @@ def update(p, begin, stop, state):
             continue
         if q.begins and q.protocol == TCP:
             _begin(q, state)
-        if q.connection and q.tcp_flags != 0:
-            _follow(q, state[q.slot])
+        if q.connection == 0 or q.tcp_flags == 0:
+            continue
+        f, end = state[q.slot], U64(q.direction)  # an unsigned index is not looked at for being below 0
+        peer = end ^ U64(1)
+        if _is_usual(q, f, end, peer):
+            _follow_usual(q, f, end, peer)
+        else:
+            _follow(q, f, I64(end), I64(peer))
 
 
 # Columns of the arrays that `finish` fills, each of (end, column, row).

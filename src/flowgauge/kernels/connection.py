@@ -28,8 +28,8 @@ LETTERS = "^" + "".join(letter + letter.lower() for letter in "SHADFRIQTWG")
 FLIPPED, S, H, A, D, F, R, FIN_AND_RST, MULTIPLE, T, W, G = (
     np.int64(code) for code in (1, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22)
 )
-CODE_BITS, CODES_OF_WORD = 5, 12
-MAX_HISTORY = 2 * CODES_OF_WORD
+CODE_BITS, CODE_MASK, CODES_OF_WORD, COUNT_SHIFT = U64(5), U64(31), U64(12), U64(60)
+MAX_HISTORY = 24
 LETTER_BYTES = np.frombuffer(("\0" + LETTERS).encode(), np.uint8).copy()
 
 TCP_STATES = ("S0", "S1", "SF", "REJ", "S2", "S3", "RSTO", "RSTR", "RSTOS0", "RSTRH", "SH", "SHR", "OTH")
@@ -115,29 +115,21 @@ def is_clean(f, end):
 
 
 @helper
-def history_length(f):
-    word = 1 if f.history[1] else 0
-    rest, count = f.history[word], 0
-    while rest:
-        rest >>= U64(CODE_BITS)
-        count += 1
-    return word * CODES_OF_WORD + count
-
-
-@helper
 def add_letter(f, code):
-    """Append a letter; what is beyond MAX_HISTORY is left out."""
-    place = history_length(f)
-    if place < MAX_HISTORY:
-        f.history[place // CODES_OF_WORD] |= U64(code) << U64(CODE_BITS * (place % CODES_OF_WORD))
+    """Append a letter; what is beyond MAX_HISTORY is left out. The top bits of a word count its letters."""
+    word = 0 if f.history[0] >> COUNT_SHIFT < CODES_OF_WORD else 1
+    place = f.history[word] >> COUNT_SHIFT
+    if place < CODES_OF_WORD:
+        f.history[word] = (f.history[word] | U64(code) << (CODE_BITS * place)) + (U64(1) << COUNT_SHIFT)
 
 
 @helper
 def letter_at(f, place):
     """Code of a letter, 0 behind the last."""
-    if place >= MAX_HISTORY:
+    word = U64(place) // CODES_OF_WORD
+    if word > U64(1):
         return I64(0)
-    return I64(f.history[place // CODES_OF_WORD] >> U64(CODE_BITS * (place % CODES_OF_WORD)) & U64(31))
+    return I64(f.history[word] >> (CODE_BITS * (U64(place) % CODES_OF_WORD)) & CODE_MASK)
 
 
 @helper
@@ -247,9 +239,9 @@ def put_histories(words, letters, offsets, out):
     for row in range(len(words)):
         for word in range(2):
             rest = words[row, word]
-            while rest:
-                out[at] = letters[rest & U64(31)]
-                rest >>= U64(CODE_BITS)
+            for _ in range(rest >> COUNT_SHIFT):
+                out[at] = letters[rest & CODE_MASK]
+                rest >>= CODE_BITS
                 at += 1
         offsets[row + 1] = at
     return at

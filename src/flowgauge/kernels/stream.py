@@ -147,8 +147,8 @@ def _fill(f, end, begin, stop):
     return filled, late
 
 
-@helper
-def _forward(f, end, number):
+@inline_helper
+def forward(f, end, number):
     """Move the highest number of an end, and count when its distance from the first passes 2^32."""
     before = U32(I64(f.last[end]) - I64(f.start[end]) & MASK)
     f.last[end] = number
@@ -227,13 +227,13 @@ def send_unusual(q, f, end):
     if q.tcp_flags & (SYN | RST) and (advance > FAR or advance < -FAR):
         return
     if q.tcp_flags & FIN and advance < -FAR and f.options[end] & SYN_SEEN and f.last[end] == plus(f.start[end], 1):
-        _forward(f, end, stop)  # nothing but SYN and FIN was seen of more than 2^31 bytes
+        forward(f, end, stop)  # nothing but SYN and FIN was seen of more than 2^31 bytes
         return
     if state_of(f, end) == RESET:
         return
     if q.tcp_flags & RST:
         if advance > 0:
-            _forward(f, end, stop)
+            forward(f, end, stop)
         return
     begin = plus(q.tcp_seq, q.tcp_flags & SYN != 0)
     if after(begin, f.last[end]) > 0:
@@ -241,7 +241,7 @@ def send_unusual(q, f, end):
     elif q.payload_len and begin != f.last[end]:
         _send_old(q, f, end, begin, advance > 0)
     if advance > 0:
-        _forward(f, end, stop)
+        forward(f, end, stop)
 
 
 @inline_helper
@@ -249,7 +249,7 @@ def send(q, f, end):
     """Advance an end by a segment that it sends, before its state moves."""
     if q.tcp_seq == f.last[end] and not q.tcp_flags & (SYN | FIN | RST):
         if q.payload_len and state_of(f, end) != RESET:
-            _forward(f, end, plus(q.tcp_seq, q.payload_len))
+            forward(f, end, plus(q.tcp_seq, q.payload_len))
     else:
         send_unusual(q, f, end)
 
@@ -287,7 +287,15 @@ def reveal_gaps(f, peer):
         if state != PARTIAL or not first:  # else a keep-alive was the first to be seen
             _lose(f, peer, beyond)
             _add_hole(f, peer, f.last[peer], edge, True)
-        _forward(f, peer, edge)
+        forward(f, peer, edge)
+
+
+@inline_helper
+def is_duplicate(q, f, end, peer):
+    """Whether a segment that acknowledges the highest number so far does so for nothing (RFC 5681 §2)."""
+    plain = q.payload_len == 0 and not q.tcp_flags & (SYN | FIN)
+    again = q.tcp_window == f.window[end] and f.ack[peer] != f.start[peer]
+    return plain and again and after(f.last[peer], q.tcp_ack) > 0
 
 
 @inline_helper
@@ -299,8 +307,6 @@ def acknowledge(q, f, end, peer):
             return False
         f.ack[peer] = q.tcp_ack
         return is_hole(f, peer, 0) or after(q.tcp_ack, f.last[peer]) > 0
-    again = advance == 0 and f.ack[peer] != f.start[peer]
-    plain = q.payload_len == 0 and not q.tcp_flags & (SYN | FIN)
-    if again and plain and q.tcp_window == f.window[end] and after(f.last[peer], q.tcp_ack) > 0:
+    if advance == 0 and is_duplicate(q, f, end, peer):
         f.duplicate_acks[end] += U32(1)
     return False
