@@ -11,6 +11,7 @@ from typing import Any
 
 FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
 FAR = 2**20
+NEAR = 2**30
 UNSEEN = ("inactive", "partial")
 MAX_LETTERS = 24
 MAX_HOLES = 2
@@ -267,7 +268,7 @@ class Tracker:
             pass
         elif begin > end.last:
             self._open_hole(end, direction, Hole(end.last, begin))
-        elif payload and begin < end.last:
+        elif payload and end.last - NEAR <= begin < end.last:
             self._send_old(end, direction, begin, begin + payload, advances=stop > end.last)
         end.last = max(end.last, stop)
 
@@ -294,7 +295,7 @@ class Tracker:
         filled = late = 0
         for hole in list(end.holes):
             low, high = max(begin, hole.begin), min(stop, hole.end)
-            if low >= high or not any(hole is other for other in end.holes):
+            if low >= high or abs(hole.begin - begin) > NEAR or not any(hole is other for other in end.holes):
                 continue
             if hole.acknowledged:
                 late += high - low

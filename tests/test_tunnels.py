@@ -337,6 +337,7 @@ def test_a_packet_cut_anywhere_is_accounted_for(meter: Meter, data: bytes, tunne
     assert {row["tunnel"] for row in result.rows} <= {tunnel, *prefixes(tunnel)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*ALL, *UNNAMED, *NAMED_LINKS])
 def test_both_meters_agree_whatever_byte_is_changed(name: str) -> None:
     """Any byte of any header changed, in several ways: both meters see the same, and the decoder has no fault."""

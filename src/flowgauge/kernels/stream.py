@@ -29,6 +29,7 @@ from flowgauge.kernels.header import FIN, RST, SYN
 U8, U32, U64, I32, I64 = np.uint8, np.uint32, np.uint64, np.int32, np.int64
 MASK = I64(0xFFFFFFFF)
 HOLES = 2  # of an end, that are remembered
+NEAR = I64(1 << 30)  # numbers further apart than this are not compared
 FAR = I64(1 << 20)  # a SYN's or RST's number this far away is not believed
 MOST_WRAPS = U8(255)
 
@@ -133,7 +134,8 @@ def _fill(f, end, begin, stop):
         low = begin if after(begin, f.hole_begin[end, hole]) > 0 else f.hole_begin[end, hole]
         high = stop if after(f.hole_end[end, hole], stop) > 0 else f.hole_end[end, hole]
         size = after(high, low)
-        if size <= 0:
+        away = after(f.hole_begin[end, hole], begin)
+        if size <= 0 or away > NEAR or away < -NEAR:
             hole += 1
             continue
         if f.options[end] & (ACKED_HOLE << U8(hole)):
@@ -238,7 +240,7 @@ def send_unusual(q, f, end):
     begin = plus(q.tcp_seq, q.tcp_flags & SYN != 0)
     if after(begin, f.last[end]) > 0:
         _add_hole(f, end, f.last[end], begin, False)
-    elif q.payload_len and begin != f.last[end]:
+    elif q.payload_len and begin != f.last[end] and after(begin, f.last[end]) >= -NEAR:
         _send_old(q, f, end, begin, advance > 0)
     if advance > 0:
         forward(f, end, stop)
