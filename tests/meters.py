@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, BinaryIO
 
@@ -27,6 +27,7 @@ def flowgauge(frames: Iterable[Sent], **options: Any) -> Result:
 
 
 METERS = (oracle, flowgauge)
+Meter = Callable[..., Result]
 
 
 def by_oracle(content: bytes, **options: Any) -> Result:

@@ -26,7 +26,7 @@ from flowgauge.decode import Decoder
 from flowgauge.duplicates import Removal
 from flowgauge.kernels.packet import DUPLICATE, METERED, make_batch
 from flowgauge.run import Hooks, Run
-from meters import METERS, Result, by_package, by_package_joined, differences, joined
+from meters import Meter, Result, by_package, by_package_joined, differences, joined
 from packets import (
     HOUR,
     MAC_A,
@@ -48,17 +48,10 @@ from packets import (
     udp,
 )
 
-Meter = Callable[..., Result]
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples" / "captures"
 MILLISECOND = 1_000_000
 
 IPV4, IPV6 = ip4(udp(50000, 53, b"question"), identification=7), ip6(udp(50000, 53, b"question"))
-
-
-@pytest.fixture(params=METERS, ids=lambda meter: meter.__name__)
-def meter(request: pytest.FixtureRequest) -> Meter:
-    """Each test runs once with either meter."""
-    return request.param
 
 
 def changed(packet: Layer, at: int, mask: int) -> Layer:

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from meters import METERS, Result
+from meters import Meter, Result
 from packets import Layer, eth, extension, icmp, ip4, ip6, jumbo, sctp, sent, tcp, udp
 
-Meter = Callable[..., Result]
 LENGTHS = ("frame_bytes", "ip_bytes", "payload_bytes")
-
-
-@pytest.fixture(params=METERS, ids=lambda meter: meter.__name__)
-def meter(request: pytest.FixtureRequest) -> Meter:
-    """Each test runs once with either meter."""
-    return request.param
 
 
 def lengths(result: Result) -> list[tuple[int, ...]]:

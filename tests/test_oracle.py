@@ -6,12 +6,11 @@ The expectations are worked out by hand from the page; neither meter is the judg
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from meters import METERS, Result
+from meters import Meter, Result
 from oracle_tcp import COLUMNS as TCP_COLUMNS
 from packets import (
     A6,
@@ -52,14 +51,6 @@ from packets import (
     tcp,
     udp,
 )
-
-Meter = Callable[..., Result]
-
-
-@pytest.fixture(params=METERS, ids=lambda meter: meter.__name__)
-def meter(request: pytest.FixtureRequest) -> Meter:
-    """Each test runs once with either meter."""
-    return request.param
 
 
 def columns(result: Result, *names: str) -> list[Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
@@ -21,17 +20,10 @@ from flowgauge.sources import reorder
 from flowgauge.sources.capture import open_capture
 from flowgauge.sources.clock import Clock
 from flowgauge.sources.reorder import Reorder
-from meters import METERS, Result, by_oracle, by_package, by_package_joined, differences, joined
+from meters import Meter, Result, by_oracle, by_package, by_package_joined, differences, joined
 from packets import HOUR, SECOND, START, A, B, Sent, capture, eth, icmp, ip4, sent, tcp, udp
 
-Meter = Callable[..., Result]
 MILLISECOND = 1_000_000
-
-
-@pytest.fixture(params=METERS, ids=lambda meter: meter.__name__)
-def meter(request: pytest.FixtureRequest) -> Meter:
-    """Each test runs once with either meter."""
-    return request.param
 
 
 def packet(seconds: float, port: int = 50000, *, nanoseconds: int = 0) -> Sent:

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from meters import METERS, Result
+from meters import Meter
 from packets import A, B, Sent, eth, ip4, sent, tcp
-
-Meter = Callable[..., Result]
 
 STEP = re.compile(r"([<>]) ([A-Z]*)(?: seq=(-?\d+))?(?: ack=(-?\d+))?(?: len=(\d+))?(?: win=(\d+))?(?: at=([\d.]+))?")
 ISN = 1000, 5000
 """Initial sequence numbers; the numbers of a step count from them."""
-
-
-@pytest.fixture(params=METERS, ids=lambda meter: meter.__name__)
-def meter(request: pytest.FixtureRequest) -> Meter:
-    return request.param
 
 
 def segments(script: str, isn: tuple[int, int] = ISN, ports: tuple[int, int] = (40000, 443)) -> list[Sent]:

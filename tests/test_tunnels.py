@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import pytest
 import envelopes as e
 from envelopes import frame, gre, ipip, mpls, nvgre, ppp, pppoe, vxlan
 from flowgauge.kernels.layers import GOLDEN, NESTED
-from meters import METERS, Result, differences, flowgauge, oracle
+from meters import Meter, Result, differences, flowgauge, oracle
 from packets import (
     MAC_B,
     A,
@@ -31,18 +30,10 @@ from packets import (
     udp,
 )
 
-Meter = Callable[..., Result]
-
 OUTER_A, OUTER_B = "192.0.2.1", "192.0.2.2"
 OUTER_A6, OUTER_B6 = "2001:db8:ffff::1", "2001:db8:ffff::2"
 INNER4 = ip4(udp(50000, 53, b"payload"))
 INNER6 = ip6(udp(50000, 53, b"payload"))
-
-
-@pytest.fixture(params=METERS, ids=lambda meter: meter.__name__)
-def meter(request: pytest.FixtureRequest) -> Meter:
-    """Each test runs once with either meter."""
-    return request.param
 
 
 def columns(result: Result, *names: str) -> list[Any]:

@@ -68,10 +68,9 @@ def text_array(texts: Iterable[str]) -> pa.Array:
     return pa.Array.from_buffers(pa.string(), len(encoded), buffers)
 
 
-def category_array(codes: ArrayLike, texts: Iterable[str], null: NDArray[np.bool_] | None = None) -> pa.Array:
-    """A dictionary array: the text of each code; null where `null` is true."""
-    indices = plain_array(pa.int32(), _column(codes, np.int32), validity(null))
-    return pa.DictionaryArray.from_arrays(indices, text_array(texts))
+def category_array(codes: ArrayLike, texts: pa.Array, null: NDArray[np.bool_] | None = None) -> pa.DictionaryArray:
+    """A dictionary array: of `texts` the one of each code; null where `null` is true."""
+    return pa.DictionaryArray.from_arrays(plain_array(pa.int32(), _column(codes, np.int32), validity(null)), texts)
 
 
 def history_array(words: NDArray[np.uint64], memory: Memory, null: NDArray[np.bool_] | None = None) -> pa.Array:

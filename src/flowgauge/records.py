@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from flowgauge.arrays import community_id_array, ip_array, mac_array, plain_array, text_array, validity
+from flowgauge.arrays import category_array, community_id_array, ip_array, mac_array, plain_array, text_array, validity
 from flowgauge.config import MeterConfig
 from flowgauge.features import Feature
 from flowgauge.features._feature import Array, Values
@@ -35,14 +35,10 @@ class _Dictionary:
         if not self._codes:
             return pa.nulls(len(captures), _CATEGORY)
         codes = np.array(self._of_capture, np.int32)[captures]
-        return _category(codes, text_array(self._codes), codes < 0)
+        return category_array(codes, text_array(self._codes), codes < 0)
 
 
 _CATEGORY = pa.dictionary(pa.int32(), pa.string())
-
-
-def _category(codes: Array, values: pa.Array, null: Array | None = None) -> pa.DictionaryArray:
-    return pa.DictionaryArray.from_arrays(plain_array(pa.int32(), codes, validity(null)), values)
 
 
 def _tunnels(present: Array, stacks: Array) -> pa.DictionaryArray:
@@ -55,7 +51,7 @@ def _tunnels(present: Array, stacks: Array) -> pa.DictionaryArray:
     texts = [stack_text(kind[:depth], ids[:depth]) for ids, kind, depth in kinds.view(stacks.dtype).tolist()]
     all_codes = np.zeros(len(present), np.int32)
     all_codes[present] = codes
-    return _category(all_codes, text_array(texts), ~present)
+    return category_array(all_codes, text_array(texts), ~present)
 
 
 class RecordBuilder:
@@ -116,8 +112,8 @@ class RecordBuilder:
         captures, client_by, end_reason = codes[:, :rows]
         found = {
             "community_id": pa.nulls(rows, pa.string()),
-            "client_by": _category(client_by, self._client_by),
-            "end_reason": _category(end_reason, self._end_reasons),
+            "client_by": category_array(client_by, self._client_by),
+            "end_reason": category_array(end_reason, self._end_reasons),
             "source": self._sources.array(captures),
         }
         if not self._hosts:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowgauge.arrays import category_array, history_array
+from flowgauge.arrays import category_array, history_array, text_array
 from flowgauge.features._feature import Array, Feature, Values, look_ahead
 from flowgauge.kernels._jit import helper, inline_helper, kernel
 from flowgauge.kernels.connection import (
@@ -43,20 +43,19 @@ from flowgauge.kernels.packet import (
     NO_WSCALE,
     SWAPPED_ROLES,
 )
+from flowgauge.kernels.sequence import after, plus
 from flowgauge.kernels.stream import (
     NO_SHIFT,
     SACK_PERMITTED,
     SHIFT_BITS,
     SYN_SEEN,
     acknowledge,
-    after,
     begin_stream,
     forward,
     has_open_hole,
     is_duplicate,
     is_hole,
     is_numbered,
-    plus,
     restarts,
     reveal_gaps,
     send,
@@ -67,6 +66,7 @@ from flowgauge.schema import DIRECTIONS
 
 U8, U32, U64, I64 = np.uint8, np.uint32, np.uint64, np.int64
 NANO = 1e9
+STATES = text_array(TCP_STATES)
 TAIL_UNIT = I64(4)  # ns
 MOST_TAIL = I64(0xFFFFFFFF)
 WITHOUT_BEFORE = STATE_BITS | FIN_SENT | SEEN
@@ -325,7 +325,7 @@ def finalize(state: Array, flows: Array, memory: Memory) -> dict[str, Values]:
     finish(state, flows, counts, halves, octets, shared, seconds)
     none = shared[1, :rows] != 0
     found: dict[str, Values] = {
-        "tcp_state": category_array(shared[0, :rows], TCP_STATES, none),
+        "tcp_state": category_array(shared[0, :rows], STATES, none),
         "tcp_history": history_array(state["history"], memory, none),
         "handshake_syn_rtt_s": (seconds[0, :rows], none | (state["syn_rtt"] >= 0)),
         "handshake_ack_rtt_s": (seconds[1, :rows], none | (state["ack_rtt"] >= 0)),

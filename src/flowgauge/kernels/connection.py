@@ -10,6 +10,7 @@ import numpy as np
 
 from flowgauge.kernels._jit import helper, inline_helper, kernel
 from flowgauge.kernels.header import ACK, FIN, RST, SYN
+from flowgauge.kernels.sequence import plus
 
 U8, U64, I64 = np.uint8, np.uint64, np.int64
 
@@ -165,7 +166,7 @@ def note_control(q, f, end):
     if control == SYN:
         _add_numbered(f, end, SAID_S, H if flags & ACK else S, q.tcp_seq == f.start[end])
     elif control == FIN:
-        behind = np.uint32(I64(q.tcp_seq) + I64(q.payload_len) & I64(0xFFFFFFFF))
+        behind = plus(q.tcp_seq, q.payload_len)
         _add_numbered(f, end, SAID_F, F, behind == f.fin[end])
     elif control == RST:
         _add_numbered(f, end, SAID_R, R, q.tcp_seq == f.rst[end])

@@ -144,7 +144,7 @@ def _vlan(data, q, w, end, tags):
 
 
 @byte_helper
-def _by_version(data, w, end):
+def by_version(data, w, end):
     """IP of the version that its first half byte says."""
     if end <= w.at:
         return TRUNCATED_LINK
@@ -369,7 +369,7 @@ def _step(data, q, w, end):
     if kind == NEXT_NLPID:
         return _nlpid(data, w, end)
     if kind == NEXT_IP:
-        return _by_version(data, w, end)
+        return by_version(data, w, end)
     if kind == NEXT_WIRELESS or kind == NEXT_WIRELESS_SWAPPED:
         return wireless(data, q, w, end, PLAIN if kind == NEXT_WIRELESS else SWAPPED, False)
     if kind == ETHERTYPE_MPLS or kind == ETHERTYPE_MPLS_MULTICAST:

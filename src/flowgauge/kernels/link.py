@@ -13,8 +13,8 @@ import numpy as np
 from flowgauge.kernels._jit import byte_helper, inline_byte_helper
 from flowgauge.kernels.bytes import be16, be32, be48, swap32
 from flowgauge.kernels.header import ETHERTYPE_IPV4, ETHERTYPE_IPV6
-from flowgauge.kernels.layers import FIRST, MORE, is_vlan, reach_ip
-from flowgauge.kernels.packet import BAD_IP_VERSION, MAX_TUNNELS, METERED, TRUNCATED_LINK, UNKNOWN_LINK
+from flowgauge.kernels.layers import FIRST, MORE, by_version, is_vlan, reach_ip
+from flowgauge.kernels.packet import MAX_TUNNELS, METERED, TRUNCATED_LINK, UNKNOWN_LINK
 from flowgauge.kernels.rarelinks import ethertype_of_family, is_radio, is_wrapped, radio, rare_link, unwrap
 
 U = np.uint64
@@ -108,22 +108,6 @@ def _loopback(data, q, w, at, end, any_order):
     return METERED
 
 
-@byte_helper
-def _raw(data, q, w, at, end):
-    """Raw IP: the version nibble decides."""
-    if end <= at:
-        return TRUNCATED_LINK
-    version = data[at] >> 4
-    w.at = at
-    if version == 4:
-        w.ethertype = ETHERTYPE_IPV4
-    elif version == 6:
-        w.ethertype = ETHERTYPE_IPV6
-    else:
-        return BAD_IP_VERSION
-    return METERED
-
-
 @inline_byte_helper
 def _plain_link(data, q, w, at, end, link):
     """One of the usual link layers."""
@@ -134,7 +118,8 @@ def _plain_link(data, q, w, at, end, link):
     if link == LINK_SLL2:
         return _sll2(data, q, w, at, end)
     if link == LINK_RAW or link == DLT_RAW_BSD or link == DLT_RAW_OPENBSD:
-        return _raw(data, q, w, at, end)
+        w.at = at
+        return by_version(data, w, end)
     if link == LINK_NULL or link == LINK_LOOP:
         return _loopback(data, q, w, at, end, link == LINK_NULL)
     if link == LINK_IPV4 or link == LINK_IPV6:

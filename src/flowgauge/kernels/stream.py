@@ -25,9 +25,9 @@ from flowgauge.kernels.connection import (
     state_of,
 )
 from flowgauge.kernels.header import FIN, RST, SYN
+from flowgauge.kernels.sequence import MASK, after, numbers_of, plus
 
-U8, U32, U64, I32, I64 = np.uint8, np.uint32, np.uint64, np.int32, np.int64
-MASK = I64(0xFFFFFFFF)
+U8, U32, U64, I64 = np.uint8, np.uint32, np.uint64, np.int64
 HOLES = 2  # of an end, that are remembered
 NEAR = I64(1 << 30)  # numbers further apart than this are not compared
 FAR = I64(1 << 20)  # a SYN's or RST's number this far away is not believed
@@ -37,17 +37,6 @@ MOST_WRAPS = U8(255)
 SHIFT_BITS, NO_SHIFT = U8(15), U8(15)
 SACK_PERMITTED, SYN_SEEN = U8(1 << 4), U8(1 << 5)
 ACKED_HOLE = U8(1 << 6)  # of hole 0: acknowledged before it was seen; hole 1 has the next bit
-
-
-@inline_helper
-def plus(number, distance):
-    return U32(I64(number) + I64(distance) & MASK)
-
-
-@inline_helper
-def after(a, b):
-    """Distance from sequence number b to a as a signed number."""
-    return I64(I32(U32(I64(a) - I64(b) & MASK)))
 
 
 @inline_helper
@@ -179,7 +168,7 @@ def begin_stream(q, f, end):
     opens = q.tcp_flags & SYN != 0
     f.start[end] = q.tcp_seq if opens else plus(q.tcp_seq, -1)
     f.ack[end] = f.start[end]
-    f.last[end] = plus(q.tcp_seq, _length(q)) if opens else q.tcp_seq
+    f.last[end] = plus(q.tcp_seq, numbers_of(q)) if opens else q.tcp_seq
     f.wraps[end] = U8(0)
     for _ in range(HOLES):
         _remove_hole(f, end, 0)
@@ -192,13 +181,6 @@ def restarts(q, f, end):
     if q.tcp_seq == f.start[end] or state == CLOSED:
         return False
     return state != RESET or state_before(f, end) == INACTIVE
-
-
-@inline_helper
-def _length(q):
-    """Sequence numbers that a segment takes; the payload of an RST is none of the stream."""
-    payload = I64(0) if q.tcp_flags & RST else I64(q.payload_len)
-    return payload + I64(q.tcp_flags & SYN != 0) + I64(q.tcp_flags & FIN != 0)
 
 
 @helper
@@ -224,7 +206,7 @@ def _send_old(q, f, end, begin, moves):
 @helper
 def send_unusual(q, f, end):
     """Advance an end by a segment that is not just the next."""
-    stop = plus(q.tcp_seq, _length(q))
+    stop = plus(q.tcp_seq, numbers_of(q))
     advance = after(stop, f.last[end])
     if q.tcp_flags & (SYN | RST) and (advance > FAR or advance < -FAR):
         return

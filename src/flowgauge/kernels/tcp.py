@@ -7,6 +7,7 @@ import numpy as np
 from flowgauge.kernels._jit import helper
 from flowgauge.kernels.header import ACK, FIN, RST, SYN
 from flowgauge.kernels.packet import ENDS, NO_WSCALE
+from flowgauge.kernels.sequence import MASK, after, numbers_of, plus
 from flowgauge.kernels.state import (
     ACK_UP,
     CLOSED_FIN,
@@ -21,16 +22,9 @@ from flowgauge.kernels.state import (
     SYN_UP,
 )
 
-U8, U32, I32, I64 = np.uint8, np.uint32, np.int32, np.int64
+U8, U32, I64 = np.uint8, np.uint32, np.int64
 UNKNOWN_SHIFT = U8(14)  # the largest: no RST is refused for a handshake that was not seen
 UNSEEN_WINDOW = I64(1 << 30)
-MASK = I64(0xFFFFFFFF)
-
-
-@helper
-def after(a, b):
-    """Distance from sequence number b to a, modulo 2^32, as a signed number (RFC 9293 §3.4)."""
-    return I64(I32(U32(I64(a) - I64(b) & MASK)))
 
 
 @helper
@@ -84,7 +78,7 @@ def _track_syn(k, q, direction):
     k.wscale[direction] = q.tcp_wscale
     peer = 1 - direction
     if q.tcp_flags & ACK and not k.marks & _bit(ISN_UP, peer):
-        k.isn[peer] = U32(I64(q.tcp_ack) - I64(1) & MASK)
+        k.isn[peer] = plus(q.tcp_ack, -1)
         k.marks |= _bit(ISN_UP, peer)
 
 
@@ -102,8 +96,7 @@ def _shift(k, direction):
 @helper
 def _track_numbers(k, q, direction):
     """Follow sequence numbers, acknowledgements and the window of a segment without RST."""
-    length = I64(q.payload_len) + I64(q.tcp_flags & SYN != 0) + I64(q.tcp_flags & FIN != 0)
-    end = U32(I64(q.tcp_seq) + length & MASK)
+    end = plus(q.tcp_seq, numbers_of(q))
     if not k.marks & _bit(SEQ_UP, direction):
         k.marks |= _bit(SEQ_UP, direction)
         k.first[direction], k.next[direction] = q.tcp_seq, end

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -54,18 +55,13 @@ _ROWS = (
 ZEEK_TYPES = {name: zeek for name, zeek, *_ in _ROWS}
 """Zeek's type of each column, for the header of its logs."""
 _COLUMNS = tuple(Column(name, kind, unit, "zeek", role, text) for name, _, kind, unit, role, text in _ROWS)
-_LOCAL = tuple(
-    map(
-        ipaddress.ip_network,
-        # The special-purpose registries of IANA (RFC 6890), as Zeek's Site::private_address_space has them.
-        (
-            *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"),
-            *("192.0.0.0/24", "192.0.2.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24"),
-            *("203.0.113.0/24", "224.0.0.0/24", "239.0.0.0/8", "240.0.0.0/4", "255.255.255.255/32"),
-            *("::/128", "::1/128", "64:ff9b:1::/48", "100::/64", "2001::/23", "2001:2::/48", "2001:db8::/32"),
-            *("fc00::/7", "fe80::/10", "fec0::/10"),
-        ),
-    )
+# The special-purpose registries of IANA (RFC 6890), as Zeek's Site::private_address_space has them.
+_LOCAL = (
+    *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"),
+    *("192.0.0.0/24", "192.0.2.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24"),
+    *("203.0.113.0/24", "224.0.0.0/24", "239.0.0.0/8", "240.0.0.0/4", "255.255.255.255/32"),
+    *("::/128", "::1/128", "64:ff9b:1::/48", "100::/64", "2001::/23", "2001:2::/48", "2001:db8::/32"),
+    *("fc00::/7", "fe80::/10", "fec0::/10"),
 )
 
 
@@ -147,9 +143,9 @@ def _start(batch: pa.RecordBatch) -> NDArray[np.int64]:
 
 
 def _category(codes: NDArray[Any], texts: tuple[str, ...], null: NDArray[np.bool_] | None = None) -> pa.Array:
-    from flowgauge.arrays import category_array
+    from flowgauge.arrays import category_array, text_array
 
-    return category_array(codes, texts, null)
+    return category_array(codes, text_array(texts), null)
 
 
 def _ports(batch: pa.RecordBatch, icmp: NDArray[np.bool_], protocol: NDArray[Any]) -> list[NDArray[Any]]:
@@ -226,8 +222,13 @@ def _is_local(addresses: pa.Array) -> pa.Array:
     return pc.take(local, encoded.indices)
 
 
+@functools.cache
+def _local_networks() -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    return tuple(map(ipaddress.ip_network, _LOCAL))
+
+
 def _in_local(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    return any(address in network for network in _LOCAL if network.version == address.version)
+    return any(address in network for network in _local_networks() if network.version == address.version)
 
 
 _DIGITS = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
