@@ -87,6 +87,9 @@ class End:
             return 0
         return max(0, self.last - self.start - 1 - (self.fin is not None))
 
+    def forget_far_holes(self) -> None:
+        self.holes = [hole for hole in self.holes if self.last - hole.end <= NEAR]
+
 
 class Tracker:
     """The connection of one flow; `report` makes the columns of the part at work."""
@@ -152,6 +155,7 @@ class Tracker:
             if direction == 0 and not flags & SYN and self.ends[1].acked != self.ends[1].start:
                 self._acknowledge_handshake(time)
         self._send(segment, end, direction)
+        end.forget_far_holes()
         self._move(segment, end, peer, direction)
         if acknowledges and advanced and end.state != "inactive":
             self._reveal(peer, 1 - direction)
@@ -266,7 +270,7 @@ class Tracker:
         begin = seq + bool(flags & SYN)
         if flags & RST:
             pass
-        elif begin > end.last:
+        elif begin > end.last < stop:
             self._open_hole(end, direction, Hole(end.last, begin))
         elif payload and end.last - NEAR <= begin < end.last:
             self._send_old(end, direction, begin, begin + payload, advances=stop > end.last)
@@ -333,6 +337,8 @@ class Tracker:
         edge = near(peer.acked, peer.last)
         if peer.fin is not None and near(peer.acked, peer.fin) > peer.fin:
             edge = near(peer.fin, peer.last)
+        if abs(edge - peer.last) > NEAR:
+            return
         for hole in list(peer.holes):
             if not hole.acknowledged and edge > hole.begin:
                 self._lose(peer, direction, min(edge, hole.end) - hole.begin)
@@ -344,6 +350,7 @@ class Tracker:
                 self._lose(peer, direction, edge - peer.last)
                 self._open_hole(peer, direction, Hole(peer.last, edge, acknowledged=True))
             peer.last = edge
+            peer.forget_far_holes()
 
     # States
 

@@ -497,11 +497,12 @@ def losses(draw: st.DrawFn) -> Frames:
     )
     steps += draw(st.lists(step, min_size=1, max_size=30))
     scale, time, result = draw(st.sampled_from([None, 2])), START, []
+    stride = draw(st.sampled_from([BLOCK, BLOCK, BLOCK, 2**28]))
     for side, flags, block, blocks, acked in steps:
         time += draw(st.sampled_from([1, SECOND // 100, SECOND]))
         opening = "S" in flags
-        seq = starts[side] + (0 if opening else 1 + block * BLOCK - draw(st.sampled_from([0, 0, 0, 1])))
-        ack = starts[1 - side] + 1 + acked * BLOCK if "A" in flags else 0
+        seq = starts[side] + (0 if opening else 1 + block * stride - draw(st.sampled_from([0, 0, 0, 1])))
+        ack = starts[1 - side] + 1 + acked * stride if "A" in flags else 0
         segment = tcp(
             (40000, 443)[side],
             (443, 40000)[side],

@@ -203,10 +203,46 @@ def test_payload_below_the_first_number_is_out_of_order(meter: Meter) -> None:
     assert values(meter, script, *(f"up_{name}" for name in LOST)) == (0, 0, 1, 0)
 
 
+@pytest.mark.parametrize("gib", [1, 3, 5, 7])
+def test_payload_is_sent_again_however_long_the_stream(meter: Meter, gib: int) -> None:
+    """Also where the first number, modulo 2^32, seems to lie ahead."""
+    steps = [SHAKE, *(f"< A seq=1 ack={n * 2**30}" for n in range(1, gib + 1))]
+    steps += [f"> A seq={gib * 2**30} ack=1 len=5"] * 2
+    script = ", ".join(steps)
+    assert values(meter, script, "up_retransmitted_packets", "up_out_of_order_packets") == (1, 0)
+
+
 def test_more_than_4_gib_are_followed(meter: Meter) -> None:
     """Numbers that wrap twice are not taken for retransmissions."""
     steps = [SHAKE, *(f"< A seq=1 ack={n * 2**30}, > A seq={n * 2**30} ack=1 len=1" for n in range(1, 9))]
     assert values(meter, ", ".join(steps), "up_retransmitted_packets", "up_gap_bytes") == (0, 8 * 2**30 - 8)
+
+
+def test_a_hole_far_below_is_forgotten(meter: Meter) -> None:
+    """Its numbers, modulo 2^32, would be near again one day: here only the nearer hole is a gap."""
+    script = f"{SHAKE}, > A seq=11 ack=1 len=10, > A seq={{}} ack=1 len=1, < A seq=1 ack={{}}"
+    edge = 10 + 2**30
+    assert values(meter, script.format(edge, edge + 1), "up_gap_bytes") == (edge - 21 + 10,)
+    assert values(meter, script.format(edge + 1, edge + 2), "up_gap_bytes") == (edge + 1 - 21,)
+
+
+def test_a_gap_is_shown_however_far_it_lies_below(meter: Meter) -> None:
+    """Here the acknowledgement is more than 2^31 beyond the hole's begin."""
+    steps = [SHAKE, "> A seq=1 ack=1 len=20", f"> A seq={2**31 + 1} ack=1 len=10", f"> A seq={2**32 + 1} ack=1"]
+    steps.append(f"< A seq=1 ack={2**32 + 1 + 2**28}")
+    assert values(meter, ", ".join(steps), "up_gap_bytes") == (2**31 - 10 + 2**28,)
+
+
+@pytest.mark.parametrize(("ack", "gap"), [(2**30 + 1, 2**30), (2**30 + 2, 0)])
+def test_a_far_acknowledgement_shows_no_gap(meter: Meter, ack: int, gap: int) -> None:
+    """More than 2^30 beyond the highest number seen."""
+    assert values(meter, f"{SHAKE}, < A seq=1 ack={ack}", "up_gap_bytes") == (gap,)
+
+
+def test_a_segment_across_the_farthest_number_leaves_no_hole(meter: Meter) -> None:
+    """It begins 2^31 - 1 ahead and ends 2^31 ahead, which is as far behind."""
+    script = f"{SHAKE}, > A seq={2**31} ack=1 len=1, > A seq=1 ack=1 len=10, > A seq=1 ack=1 len=10"
+    assert values(meter, script, "up_retransmitted_bytes", "up_out_of_order_packets") == (10, 0)
 
 
 def test_a_far_syn_or_rst_is_not_believed(meter: Meter) -> None:

@@ -51,6 +51,7 @@ from flowgauge.kernels.stream import (
     SYN_SEEN,
     acknowledge,
     begin_stream,
+    forget_far_holes,
     forward,
     has_open_hole,
     is_duplicate,
@@ -212,7 +213,8 @@ def _is_usual(q, f, end, peer):
         return False
     if not f.letters[end] & (SAID_D if q.payload_len else SAID_A):
         return False
-    return not is_hole(f, peer, U64(0)) and after(f.last[peer], q.tcp_ack) >= 0 and q.tcp_ack != 0
+    holes = is_hole(f, end, U64(0)) or is_hole(f, peer, U64(0))
+    return not holes and after(f.last[peer], q.tcp_ack) >= 0 and q.tcp_ack != 0
 
 
 @inline_helper
@@ -251,6 +253,8 @@ def _follow(q, f, end, peer):
             f.ack_rtt = I64(-1) - max(I64(0), q.time - f.ack_rtt)
         f.window[end] = q.tcp_window
     send(q, f, end)
+    if is_hole(f, end, 0):
+        forget_far_holes(f, end)
     if control or state_of(f, end) == INACTIVE:
         move(q, f, end, peer)
     if reveals and state_of(f, end) != INACTIVE:

@@ -139,12 +139,32 @@ def _fill(f, end, begin, stop):
 
 
 @inline_helper
+def _below(f, end, number):
+    """How far a number of a hole lies below the highest of an end."""
+    return I64(f.last[end]) - I64(number) & MASK
+
+
+@helper
+def forget_far_holes(f, end):
+    """Forget holes so far below the highest number that its next steps could make them look near again."""
+    for hole in (1, 0):
+        if is_hole(f, end, hole) and _below(f, end, f.hole_end[end, hole]) > NEAR:
+            _remove_hole(f, end, hole)
+
+
+@inline_helper
 def forward(f, end, number):
     """Move the highest number of an end, and count when its distance from the first passes 2^32."""
     before = U32(I64(f.last[end]) - I64(f.start[end]) & MASK)
     f.last[end] = number
     if U32(I64(number) - I64(f.start[end]) & MASK) < before and f.wraps[end] < MOST_WRAPS:
         f.wraps[end] += U8(1)
+
+
+@inline_helper
+def _way(f, end):
+    """Numbers from the first to the highest of an end."""
+    return (I64(f.last[end]) - I64(f.start[end]) & MASK) + (I64(f.wraps[end]) << 32)
 
 
 @helper
@@ -157,9 +177,7 @@ def stream_bytes(f, end):
         acked = I64(f.ack[end]) - I64(f.start[end]) & MASK
         if acked > 1:  # the answer to the SYN was of an older connection
             return I64(0)
-    size = (I64(f.last[end]) - I64(f.start[end]) & MASK) + (I64(f.wraps[end]) << 32)
-    size -= 1 + (f.endpoint[end] & FIN_SENT != 0)
-    return max(size, I64(0))
+    return max(_way(f, end) - 1 - (f.endpoint[end] & FIN_SENT != 0), I64(0))
 
 
 @helper
@@ -189,9 +207,8 @@ def _send_old(q, f, end, begin, moves):
     stop = plus(begin, q.payload_len)
     if after(stop, f.last[end]) > 0:
         stop = f.last[end]
-    first = plus(f.start[end], 1)
-    early = after(first, begin)
-    early = min(max(early, I64(0)), after(stop, begin))  # below the first number seen: who knows
+    early = after(f.last[end], begin) - _way(f, end) + 1  # below the first number seen: who knows
+    early = min(max(early, I64(0)), after(stop, begin))
     filled, late = _fill(f, end, plus(begin, early), stop)
     f.retransmitted_bytes[end] += U64(after(stop, begin) - early - filled - late)
     if moves or (late and late == after(stop, begin)):
@@ -221,7 +238,8 @@ def send_unusual(q, f, end):
         return
     begin = plus(q.tcp_seq, q.tcp_flags & SYN != 0)
     if after(begin, f.last[end]) > 0:
-        _add_hole(f, end, f.last[end], begin, False)
+        if advance > 0:  # else it ends 2^31 ahead
+            _add_hole(f, end, f.last[end], begin, False)
     elif q.payload_len and begin != f.last[end] and after(begin, f.last[end]) >= -NEAR:
         _send_old(q, f, end, begin, advance > 0)
     if advance > 0:
@@ -241,17 +259,17 @@ def send(q, f, end):
 @helper
 def _reveal(f, peer, edge):
     """Numbers below `edge` were acknowledged: what is missing there is a gap."""
-    hole = 0
+    hole, beyond = 0, after(edge, f.last[peer])
     while hole < HOLES and is_hole(f, peer, hole):
-        low, high = f.hole_begin[peer, hole], f.hole_end[peer, hole]
-        if f.options[peer] & (ACKED_HOLE << U8(hole)) or after(edge, low) <= 0:
+        low, high = _below(f, peer, f.hole_begin[peer, hole]), _below(f, peer, f.hole_end[peer, hole])
+        if f.options[peer] & (ACKED_HOLE << U8(hole)) or low + beyond <= 0:
             hole += 1
-        elif after(high, edge) > 0:
-            _lose(f, peer, after(edge, low))
+        elif high + beyond < 0:
+            _lose(f, peer, low + beyond)
             f.hole_begin[peer, hole] = edge
             hole += 1
         else:
-            _lose(f, peer, after(high, low))
+            _lose(f, peer, low - high)
             _remove_hole(f, peer, hole)
 
 
@@ -264,14 +282,17 @@ def reveal_gaps(f, peer):
     state = state_of(f, peer)
     if state == INACTIVE or state == RESET:
         return
-    _reveal(f, peer, edge)
     beyond = after(edge, f.last[peer])
+    if beyond > NEAR or beyond < -NEAR:
+        return
+    _reveal(f, peer, edge)
     if beyond > 0:
         first = f.wraps[peer] == 0 and I64(edge) - I64(f.start[peer]) & MASK <= 2
         if state != PARTIAL or not first:  # else a keep-alive was the first to be seen
             _lose(f, peer, beyond)
             _add_hole(f, peer, f.last[peer], edge, True)
         forward(f, peer, edge)
+        forget_far_holes(f, peer)
 
 
 @inline_helper
