@@ -38,7 +38,8 @@ lane-shipped: $(VENV)/.test
 
 # The same code as plain Python; the only lane whose coverage means something.
 lane-uncompiled: $(VENV)/.test
-	NUMBA_DISABLE_JIT=1 FLOWGAUGE_EXAMPLES=0.05 $(BIN)/python -m coverage run -m pytest -m 'not slow and not corpus and not compiled'
+	NUMBA_DISABLE_JIT=1 FLOWGAUGE_EXAMPLES=0.05 $(BIN)/python -m coverage run -m pytest -n auto -m 'not slow and not corpus and not compiled'
+	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 
 # Every index of every kernel is checked.
