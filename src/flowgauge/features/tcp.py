@@ -51,7 +51,6 @@ from flowgauge.kernels.stream import (
     SYN_SEEN,
     acknowledge,
     begin_stream,
-    forget_far_holes,
     forward,
     has_open_hole,
     is_duplicate,
@@ -253,8 +252,6 @@ def _follow(q, f, end, peer):
             f.ack_rtt = I64(-1) - max(I64(0), q.time - f.ack_rtt)
         f.window[end] = q.tcp_window
     send(q, f, end)
-    if is_hole(f, end, 0):
-        forget_far_holes(f, end)
     if control or state_of(f, end) == INACTIVE:
         move(q, f, end, peer)
     if reveals and state_of(f, end) != INACTIVE:

@@ -30,7 +30,7 @@ FLIPPED, S, H, A, D, F, R, FIN_AND_RST, MULTIPLE, T, W, G = (
     np.int64(code) for code in (1, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22)
 )
 CODE_BITS, CODE_MASK, CODES_OF_WORD, COUNT_SHIFT = U64(5), U64(31), U64(12), U64(60)
-MAX_HISTORY = 24
+MAX_HISTORY = 2 * int(CODES_OF_WORD)
 LETTER_BYTES = np.frombuffer(("\0" + LETTERS).encode(), np.uint8).copy()
 
 TCP_STATES = ("S0", "S1", "SF", "REJ", "S2", "S3", "RSTO", "RSTR", "RSTOS0", "RSTRH", "SH", "SHR", "OTH")

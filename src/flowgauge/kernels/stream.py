@@ -25,7 +25,7 @@ from flowgauge.kernels.connection import (
     state_of,
 )
 from flowgauge.kernels.header import FIN, RST, SYN
-from flowgauge.kernels.sequence import MASK, after, numbers_of, plus
+from flowgauge.kernels.sequence import after, beyond, numbers_of, plus
 
 U8, U32, U64, I64 = np.uint8, np.uint32, np.uint64, np.int64
 HOLES = 2  # of an end, that are remembered
@@ -138,33 +138,27 @@ def _fill(f, end, begin, stop):
     return filled, late
 
 
-@inline_helper
-def _below(f, end, number):
-    """How far a number of a hole lies below the highest of an end."""
-    return I64(f.last[end]) - I64(number) & MASK
-
-
 @helper
-def forget_far_holes(f, end):
+def _forget_far_holes(f, end):
     """Forget holes so far below the highest number that its next steps could make them look near again."""
     for hole in (1, 0):
-        if is_hole(f, end, hole) and _below(f, end, f.hole_end[end, hole]) > NEAR:
+        if is_hole(f, end, hole) and beyond(f.last[end], f.hole_end[end, hole]) > NEAR:
             _remove_hole(f, end, hole)
 
 
 @inline_helper
 def forward(f, end, number):
     """Move the highest number of an end, and count when its distance from the first passes 2^32."""
-    before = U32(I64(f.last[end]) - I64(f.start[end]) & MASK)
+    before = beyond(f.last[end], f.start[end])
     f.last[end] = number
-    if U32(I64(number) - I64(f.start[end]) & MASK) < before and f.wraps[end] < MOST_WRAPS:
+    if beyond(number, f.start[end]) < before and f.wraps[end] < MOST_WRAPS:
         f.wraps[end] += U8(1)
 
 
 @inline_helper
 def _way(f, end):
     """Numbers from the first to the highest of an end."""
-    return (I64(f.last[end]) - I64(f.start[end]) & MASK) + (I64(f.wraps[end]) << 32)
+    return beyond(f.last[end], f.start[end]) + (I64(f.wraps[end]) << 32)
 
 
 @helper
@@ -173,10 +167,9 @@ def stream_bytes(f, end):
     peer = 1 - end
     if state_of(f, end) == INACTIVE:
         return I64(0)
-    if state_of(f, end) == RESET and state_before(f, end) == SYN_SENT and state_of(f, peer) == INACTIVE:
-        acked = I64(f.ack[end]) - I64(f.start[end]) & MASK
-        if acked > 1:  # the answer to the SYN was of an older connection
-            return I64(0)
+    refused = state_of(f, end) == RESET and state_before(f, end) == SYN_SENT and state_of(f, peer) == INACTIVE
+    if refused and beyond(f.ack[end], f.start[end]) > 1:  # the answer to the SYN was of an older connection
+        return I64(0)
     return max(_way(f, end) - 1 - (f.endpoint[end] & FIN_SENT != 0), I64(0))
 
 
@@ -221,7 +214,7 @@ def _send_old(q, f, end, begin, moves):
 
 
 @helper
-def send_unusual(q, f, end):
+def _send_unusual(q, f, end):
     """Advance an end by a segment that is not just the next."""
     stop = plus(q.tcp_seq, numbers_of(q))
     advance = after(stop, f.last[end])
@@ -253,19 +246,21 @@ def send(q, f, end):
         if q.payload_len and state_of(f, end) != RESET:
             forward(f, end, plus(q.tcp_seq, q.payload_len))
     else:
-        send_unusual(q, f, end)
+        _send_unusual(q, f, end)
+    if is_hole(f, end, 0):
+        _forget_far_holes(f, end)
 
 
 @helper
-def _reveal(f, peer, edge):
-    """Numbers below `edge` were acknowledged: what is missing there is a gap."""
-    hole, beyond = 0, after(edge, f.last[peer])
+def _reveal(f, peer, edge, ahead):
+    """Numbers below `edge`, `ahead` of the highest, were acknowledged: what is missing there is a gap."""
+    hole, last = 0, f.last[peer]
     while hole < HOLES and is_hole(f, peer, hole):
-        low, high = _below(f, peer, f.hole_begin[peer, hole]), _below(f, peer, f.hole_end[peer, hole])
-        if f.options[peer] & (ACKED_HOLE << U8(hole)) or low + beyond <= 0:
+        low, high = beyond(last, f.hole_begin[peer, hole]), beyond(last, f.hole_end[peer, hole])
+        if f.options[peer] & (ACKED_HOLE << U8(hole)) or low + ahead <= 0:
             hole += 1
-        elif high + beyond < 0:
-            _lose(f, peer, low + beyond)
+        elif high + ahead < 0:
+            _lose(f, peer, low + ahead)
             f.hole_begin[peer, hole] = edge
             hole += 1
         else:
@@ -282,17 +277,17 @@ def reveal_gaps(f, peer):
     state = state_of(f, peer)
     if state == INACTIVE or state == RESET:
         return
-    beyond = after(edge, f.last[peer])
-    if beyond > NEAR or beyond < -NEAR:
+    ahead = after(edge, f.last[peer])
+    if ahead > NEAR or ahead < -NEAR:
         return
-    _reveal(f, peer, edge)
-    if beyond > 0:
-        first = f.wraps[peer] == 0 and I64(edge) - I64(f.start[peer]) & MASK <= 2
+    _reveal(f, peer, edge, ahead)
+    if ahead > 0:
+        first = f.wraps[peer] == 0 and beyond(edge, f.start[peer]) <= 2
         if state != PARTIAL or not first:  # else a keep-alive was the first to be seen
-            _lose(f, peer, beyond)
+            _lose(f, peer, ahead)
             _add_hole(f, peer, f.last[peer], edge, True)
         forward(f, peer, edge)
-        forget_far_holes(f, peer)
+        _forget_far_holes(f, peer)
 
 
 @inline_helper

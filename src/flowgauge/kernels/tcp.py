@@ -7,7 +7,7 @@ import numpy as np
 from flowgauge.kernels._jit import helper
 from flowgauge.kernels.header import ACK, FIN, RST, SYN
 from flowgauge.kernels.packet import ENDS, NO_WSCALE
-from flowgauge.kernels.sequence import MASK, after, numbers_of, plus
+from flowgauge.kernels.sequence import after, beyond, numbers_of, plus
 from flowgauge.kernels.state import (
     ACK_UP,
     CLOSED_FIN,
@@ -65,10 +65,10 @@ def _is_acceptable(k, direction, seq):
         return True
     low = k.acked[peer] if k.marks & _bit(ACK_UP, peer) else k.first[direction]
     width = I64(k.window[peer]) if k.marks & _bit(SEQ_UP, peer) else UNSEEN_WINDOW
-    sent = I64(k.next[direction]) - I64(low) & MASK
-    if after(k.next[direction], I64(low) + width & MASK) > 0:
+    sent = beyond(k.next[direction], low)
+    if after(k.next[direction], plus(low, width)) > 0:
         width = sent
-    return I64(seq) - I64(low) & MASK <= width
+    return beyond(seq, low) <= width
 
 
 @helper
