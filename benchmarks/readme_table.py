@@ -57,7 +57,9 @@ def notes(results: Results) -> str:
     return (
         f"One core of {host['cpu']}, Python {host['python']}.\n"
         f"A capture of one packet takes {one:.2f} s, compiling on the first run ever {first:.0f} s;\n"
-        f"the state of an open flow takes {results['memory']['bytes_per_slot']:.0f} bytes."
+        f"the state of an open flow takes {results['memory']['bytes_per_slot']:.0f} bytes.\n"
+        "Virtual machines differ by a factor of two from day to day: ratios to other meters, taken in the same\n"
+        "minute, say more than rates."
     )
 
 

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 _PROGRESS_SECONDS = 0.1
 _UNKNOWN_LINK = list(REASONS).index("unknown_link")
-_NEW_CACHE = "compiling kernels, once on this machine (about 30 s) …"
+_NEW_CACHE = "compiling kernels, once on this machine (30 to 60 s) …"
 
 
 class Progress(NamedTuple):

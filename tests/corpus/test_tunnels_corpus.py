@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import ipaddress
 import shutil
 import subprocess
@@ -10,8 +11,9 @@ import warnings
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import numpy as np
 import pytest
 
 import flowgauge as fg
@@ -83,20 +85,27 @@ class Decoded(NamedTuple):
 def _by_flowgauge(path: Path) -> dict[int, Decoded]:
     found, batch, decoder = {}, make_batch(), Decoder()
     names = list(REASONS)
+    fields = ("number", "reason", "ip_version", "src_hi", "src_lo", "dst_hi", "dst_lo")
     with open_capture(str(path)) as capture:
         while rows := capture.read(batch):
             decoder.decode(capture.buffer, batch, 0, rows)
-            for packet in batch.packets[:rows]:
-                reason = names[packet.reason]
-                ends = (_address(packet, "src"), _address(packet, "dst")) if reason == "metered" else None
-                found[int(packet.number)] = Decoded(reason, ends)
+            packets = batch.packets[:rows].view(np.ndarray)
+            for number, code, version, *words in zip(*(packets[name].tolist() for name in fields), strict=True):
+                reason = names[code]
+                ends = (_address(version, *words[:2]), _address(version, *words[2:])) if reason == "metered" else None
+                found[number] = Decoded(reason, ends)
     return found
 
 
-def _address(packet: Any, side: str) -> str:
-    high, low = int(packet[f"{side}_hi"]), int(packet[f"{side}_lo"])
-    number = ipaddress.IPv4Address(low) if packet.ip_version == 4 else ipaddress.IPv6Address(high << 64 | low)
-    return str(number)
+@functools.cache
+def _address(version: int, high: int, low: int) -> str:
+    return str(ipaddress.IPv4Address(low) if version == 4 else ipaddress.IPv6Address(high << 64 | low))
+
+
+@functools.cache
+def _same_text(text: str) -> str:
+    """An address of Wireshark's as Python writes it."""
+    return str(ipaddress.ip_address(text))
 
 
 def _captures() -> list[Path]:
@@ -127,7 +136,7 @@ def test_endpoints_are_those_of_wireshark(capsys: pytest.CaptureFixture[str]) ->
                 unknown.append((path.name, number))
             if decoded.reason != "metered":
                 counts[decoded.reason] += 1
-            elif decoded.endpoints == tuple(str(ipaddress.ip_address(text)) for text in frame.endpoints):
+            elif decoded.endpoints == tuple(map(_same_text, frame.endpoints)):
                 counts["same"] += 1
             else:
                 counts["explained" if path.name in EXPLAINED else "other"] += 1
