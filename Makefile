@@ -63,6 +63,7 @@ wheel: | $(BIN)/python
 bench: $(VENV)/.product
 	-$(PIP) install --editable '.[bench]'
 	$(BIN)/python benchmarks/bench.py --packets $(N)
+	$(BIN)/python benchmarks/library.py --packets $(N)
 
 clean:
 	rm -rf $(VENV) $(VENV)-wheel dist flows.csv benchmarks/data .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

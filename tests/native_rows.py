@@ -31,6 +31,13 @@ def _column(field: pa.Field, rows: int, rng: np.random.Generator) -> pa.Array:
     null = rng.random(rows) < (0.0 if field.name in ("start", "end", "protocol", "packets", "frame_bytes") else 0.2)
     if field.name.endswith("_ip"):
         return pa.array([f"10.{number}.0.1" for number in rng.integers(0, 99, rows)], kind)
+    if pa.types.is_list(kind):
+        lists = [
+            rng.integers(0, 200, rng.integers(0, int(field.metadata.get(b"length", b"20")) + 1)) for _ in range(rows)
+        ]
+        return pa.array([values.tolist() for values in lists], kind)
+    if pa.types.is_binary(kind):
+        return pa.array([rng.bytes(rng.integers(0, 9)) for _ in range(rows)], kind, mask=null)
     if pa.types.is_boolean(kind):
         return pa.array(rng.integers(0, 2, rows) > 0, kind, mask=null)
     if field.name == "protocol":

@@ -47,6 +47,7 @@ from encapsulation import (
     u32,
     walk,
 )
+from oracle_library import library
 from oracle_tcp import Tracker
 
 SECOND = 1_000_000_000
@@ -76,6 +77,13 @@ class Options:
     dedup: float | None = None
     reorder: float | None = None
     max_flows: int = 4_194_304
+    first_packets: int | None = None
+    first_seconds: float | None = None
+    window: float | None = None
+    splt: int = 20
+    splt_data: bool = False
+    activity_gap: float = 5.0
+    payload_head: int = 64
 
     def idle_ns(self, protocol: int) -> int | None:
         """`idle_timeout` can be given per protocol: tcp, udp, icmp (both versions), other."""
@@ -452,7 +460,9 @@ class Network(NamedTuple):
     ip_at: int
     at: int
     fragment: str  # "", "first" or "tail"
-    fragment_id: int
+    identification: int  # IPv6: 0 but for fragments
+    ttl: int
+    traffic_class: int
 
 
 def decode_network(frame: Frame, link: Link) -> Network:
@@ -496,7 +506,9 @@ def _decode_ipv4(frame: Frame, at: int) -> Network:
         ip_at=at,
         at=at + header,
         fragment=_fragment_kind(offset, bool(more)),
-        fragment_id=u16(data, at + 4),
+        identification=u16(data, at + 4),
+        ttl=data[at + 8],
+        traffic_class=data[at + 1],
     )
 
 
@@ -545,7 +557,9 @@ def _decode_ipv6(frame: Frame, at: int) -> Network:
         ip_at=at,
         at=payload_at,
         fragment=fragment,
-        fragment_id=fragment_id,
+        identification=fragment_id,
+        ttl=data[at + 7],
+        traffic_class=u16(data, at) >> 4 & 0xFF,
     )
 
 
@@ -561,8 +575,8 @@ def _walk_extensions(data: bytes, kind: int, at: int, end: int) -> tuple[int, in
         need(end >= at + size, "truncated_extension")
         if kind == FRAGMENT:
             found = _fragment_kind(u16(data, at + 2) >> 3, bool(data[at + 3] & 1))
-            if found:
-                fragment, fragment_id = found, u32(data, at + 4)
+            fragment_id = u32(data, at + 4)
+            fragment = found or fragment
         kind, at = data[at], at + size
         if fragment == "tail":
             # What follows is data from the middle of the datagram. Choice: its protocol is what
@@ -586,12 +600,19 @@ class Transport(NamedTuple):
     sack: bool = False
     icmp_type: int | None = None
     icmp_code: int | None = None
+    header: int = 0  # bytes; of TCP, UDP and SCTP
+    content: bytes = b""  # of the payload, what was captured
 
 
 def decode_transport(frame: Frame, network: Network) -> Transport:
     """The header above IP. `inside` is what IP holds for it, `known` the part of that captured."""
     inside = max(0, network.ip_at + network.length - network.at)
     known = frame.data[network.at : network.at + inside]
+    found = _decode_header(network, known, inside)
+    return found._replace(content=known[found.header : found.header + found.payload])
+
+
+def _decode_header(network: Network, known: bytes, inside: int) -> Transport:
     if network.fragment == "tail":
         return Transport(payload=inside)
     if network.protocol in (TCP, UDP, SCTP):
@@ -609,12 +630,13 @@ def _decode_tcp(known: bytes, inside: int) -> Transport:
     # Choice: a header "is cut" when its 20 fixed bytes are not all there; then flags, numbers and
     # the data offset are unknown, and the header counts as the shortest there is.
     if len(known) < 20:
-        return Transport(u16(known, 0), u16(known, 2), payload=max(0, inside - 20))
+        return Transport(u16(known, 0), u16(known, 2), payload=max(0, inside - 20), header=20)
     header = max(5, known[12] >> 4) * 4
     return Transport(
         u16(known, 0),
         u16(known, 2),
         payload=max(0, inside - header),
+        header=header,
         flags=known[13],
         seq=u32(known, 4),
         ack=u32(known, 8),
@@ -650,11 +672,11 @@ def _decode_udp(known: bytes, inside: int) -> Transport:
     IP data, else all that IP holds" """
     said = u16(known, 4) if len(known) >= 8 else 0
     payload = said - 8 if 8 <= said <= inside else max(0, inside - 8)
-    return Transport(u16(known, 0), u16(known, 2), payload=payload)
+    return Transport(u16(known, 0), u16(known, 2), payload=payload, header=8)
 
 
 def _decode_sctp(known: bytes, inside: int) -> Transport:
-    return Transport(u16(known, 0), u16(known, 2), payload=max(0, inside - 12))
+    return Transport(u16(known, 0), u16(known, 2), payload=max(0, inside - 12), header=12)
 
 
 # type: counterpart, as in Community ID
@@ -1046,10 +1068,16 @@ class Record:
     part: int
     client_side: int
     client_by: str
+    opened: int  # time of the packet that opened it
     start: int  # earliest time
-    end: int  # latest time
     members: list[Member] = field(default_factory=list)
+    rest: int = 0  # packets behind those that count
     tcp: Row = field(default_factory=dict)  # the columns of that group
+
+    @property
+    def end(self) -> int:
+        """Latest time of the packets that count."""
+        return max(member.packet.time for member in self.members)
 
 
 @dataclass
@@ -1097,10 +1125,11 @@ class FlowTable:
         flow = self._flow_of(packet, key)
         self.flows.pop(key, None)
         self.flows[key] = flow  # now the most recently used
-        self._count(flow, packet)
+        counts = self._count(flow, packet)
         if packet.is_segment:
             self._follow_connection(flow, packet)
-            self._track(flow, packet)
+            if counts:
+                self._track(flow, packet)
 
     def _track(self, flow: Flow, packet: Packet) -> None:
         """The section "TCP connections"."""
@@ -1142,6 +1171,11 @@ class FlowTable:
         assert flow.record is not None
         if active is not None and packet.time - flow.record.start > active:
             self._end(flow, "active")
+            self._next_part(flow, packet)
+            return flow
+        window = _nanoseconds(self.options.window)
+        if window is not None and packet.time // window > flow.record.opened // window:
+            self._end(flow, "window")
             self._next_part(flow, packet)
         return flow
 
@@ -1269,7 +1303,7 @@ class FlowTable:
 
     # Counting
 
-    def _count(self, flow: Flow, packet: Packet) -> None:
+    def _count(self, flow: Flow, packet: Packet) -> bool:
         """The page: "The gap of a packet is max(0, time − latest time before) in the flow, or in flow and
         direction." Latest times outlive a part.
         """
@@ -1284,11 +1318,23 @@ class FlowTable:
             gap_direction=None if before_of_side is None else max(0, packet.time - before_of_side),
             earlier=before is not None and packet.time < before,
         )
-        record.members.append(member)
-        record.start, record.end = min(record.start, packet.time), max(record.end, packet.time)
+        record.start = min(record.start, packet.time)
+        counts = self._is_of_the_first(record, packet)
+        if counts:
+            record.members.append(member)
+        else:
+            record.rest += 1
         flow.used = packet.clock
         flow.latest = packet.time if before is None else max(before, packet.time)
         flow.latest_of_side[side] = packet.time if before_of_side is None else max(before_of_side, packet.time)
+        return counts
+
+    def _is_of_the_first(self, record: Record, packet: Packet) -> bool:
+        """Early records: "the first packets, or those of the first seconds, of a record count" """
+        seconds, packets = _nanoseconds(self.options.first_seconds), self.options.first_packets
+        if seconds is not None and packet.time - record.start > seconds:
+            return False
+        return packets is None or len(record.members) < packets
 
 
 # ---------------------------------------------------------------------------------------------
@@ -1357,7 +1403,7 @@ class Fragments:
         """The page: "known by source, destination, version and identification, and for IPv4 by the protocol" """
         network = packet.network
         protocol = network.protocol if network.version == 4 else None
-        identity = (network.src, network.dst, protocol, network.version, network.fragment_id, packet.realm)
+        identity = (network.src, network.dst, protocol, network.version, network.identification, packet.realm)
         if identity not in self.datagrams:
             if len(self.datagrams) >= DATAGRAMS:
                 self._forget(next(iter(self.datagrams)))  # "the oldest gives way"
@@ -1383,9 +1429,10 @@ class Fragments:
             self._add_orphan(tail)
 
     def _take_waiting(self, datagram: Datagram) -> list[Packet]:
+        """The page: the payload of fragments that had to wait is not looked at."""
         tails, datagram.waiting = datagram.waiting, []
         self.waiting -= len(tails)
-        return tails
+        return [replace(tail, transport=tail.transport._replace(content=b"")) for tail in tails]
 
     def _add_orphan(self, tail: Packet) -> None:
         """The page: "metered with ports 0 at its own time". Choice: the clock that goes with it is its own too."""
@@ -1412,11 +1459,12 @@ def make_row(record: Record, reason: str, options: Options) -> Row:
     """Every native column of a record."""
     return {
         **_identity(record, reason, options),
-        **_counts(record),
+        **_counts(record, options),
         **_sizes(record),
         **_gaps(record),
         **_flags(record),
         **record.tcp,
+        **library(record, options),
     }
 
 
@@ -1424,6 +1472,7 @@ def _identity(record: Record, reason: str, options: Options) -> Row:
     # Choice: addresses, ports, MACs, VLANs and ICMP type are those of the record's first packet.
     first, direction = record.members[0].packet, record.members[0].direction
     network, link = first.network, first.link
+    times = [member.packet.time for member in record.members]
 
     def by_role(sender: Any, receiver: Any) -> tuple[Any, Any]:
         return (sender, receiver) if direction == 0 else (receiver, sender)
@@ -1436,9 +1485,9 @@ def _identity(record: Record, reason: str, options: Options) -> Row:
         "first_packet": record.first_packet,
         "part": record.part,
         "community_id": None if options.key == "hosts" else community_id(first),
-        "start": record.start,
-        "end": record.end,
-        "duration_s": seconds(record.end - record.start),
+        "start": min(times),
+        "end": max(times),
+        "duration_s": seconds(max(times) - min(times)),
         "client_ip": client_ip,
         "client_port": client_port,
         "server_ip": server_ip,
@@ -1498,7 +1547,7 @@ def of_view(record: Record, view: str) -> list[Member]:
     return [member for member in record.members if member.direction == VIEWS.index(view) - 1]
 
 
-def _counts(record: Record) -> Row:
+def _counts(record: Record, options: Options) -> Row:
     row: Row = {}
     for view in VIEWS:
         packets = [member.packet for member in of_view(record, view)]
@@ -1508,6 +1557,8 @@ def _counts(record: Record) -> Row:
         row[view + "payload_bytes"] = sum(packet.transport.payload for packet in packets)
     row["clock_back"] = sum(member.earlier for member in record.members)
     row["fragments"] = sum(member.packet.network.fragment != "" for member in record.members)
+    if options.first_packets is not None or options.first_seconds is not None:
+        row["rest_packets"] = record.rest
     return row
 
 

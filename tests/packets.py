@@ -118,6 +118,8 @@ def ip4(
     identification: int = 0,
     offset: int = 0,
     more: bool = False,
+    ttl: int = 64,
+    tos: int = 0,
 ) -> Layer:
     """RFC 791. `length` and `words` override total length and IHL; `offset` is in 8-byte units."""
     ihl = 5 + len(options) // 4 if words is None else words
@@ -125,11 +127,11 @@ def ip4(
     header = struct.pack(
         "!BBHHHBBH4s4s",
         version << 4 | ihl,
-        0,
+        tos,
         total,
         identification,
         more << 13 | offset,
-        64,
+        ttl,
         content.number,
         0,
         ipaddress.IPv4Address(source).packed,
@@ -139,11 +141,18 @@ def ip4(
 
 
 def ip6(
-    content: Layer, source: str = A6, destination: str = B6, *, length: int | None = None, version: int = 6
+    content: Layer,
+    source: str = A6,
+    destination: str = B6,
+    *,
+    length: int | None = None,
+    version: int = 6,
+    ttl: int = 64,
+    tos: int = 0,
 ) -> Layer:
     """RFC 8200 §3. `length` overrides the payload length."""
     said = len(content.data) if length is None else length
-    header = struct.pack("!IHBB", version << 28, said, content.number, 64)
+    header = struct.pack("!IHBB", version << 28 | tos << 20, said, content.number, ttl)
     addresses = ipaddress.IPv6Address(source).packed + ipaddress.IPv6Address(destination).packed
     return Layer(0x86DD, header + addresses + content.data)
 

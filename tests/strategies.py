@@ -519,6 +519,59 @@ def losses(draw: st.DrawFn) -> Frames:
     return result
 
 
+STEPS = [0, 1, 30, 31, 999, 1000, 10**6, 10**6 + 1, 10**8, SECOND, SECOND + 1, 5 * SECOND, 5 * SECOND + 1, -1, -SECOND]
+"""ns; gaps within and beyond the limits of the groups `activity` and `bulk`, and over many orders of magnitude."""
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> Frames:
+    """One long conversation: headers that vary, contents that matter, segments that are late, lost and repeated."""
+    is_tcp, version = draw(st.booleans()), draw(st.sampled_from([4, 4, 6]))
+    content = draw(st.sampled_from([bytes(700), bytes(range(256)) * 3, b"GET / HTTP/1.1\r\n\x00\xff" * 40]))
+    sent, time, result = [0, 0], START, []
+    starts = draw(st.sampled_from([(0, 0), (2**32 - 35, 5)]))
+    identification = draw(st.sampled_from([0, 65530]))
+    step = st.tuples(
+        st.sampled_from(STEPS),
+        st.sampled_from([0, 0, 0, 1]),
+        st.sampled_from(["A", "A", "PA", "PA", "S", "R"]),
+        st.sampled_from([0, 0, 1, 10, 100, 300]),
+        st.sampled_from([0, 0, 0, -10, 10, 600]),
+    )
+    for wait, side, flags, size, shift in draw(st.lists(step, min_size=1, max_size=60)):
+        time += wait
+        begin = max(0, sent[side] + shift) if is_tcp else 0
+        payload = content[begin : begin + size]
+        if shift == 0:
+            sent[side] += len(payload)
+        ports = (40000, 443)[side], (443, 40000)[side]
+        seq = starts[side] + (0 if flags == "S" else 1 + begin)
+        layer = tcp(*ports, flags, seq, 1, payload) if is_tcp else udp(*ports, payload)
+        identification = (identification + draw(st.sampled_from([0, 1, 1, 1000, 1001]))) % 65536
+        ttl, tos = draw(st.sampled_from([64, 64, 63, 0, 255])), draw(st.sampled_from([0, 0, 0xB8, 0xFF]))
+        if version == 4:
+            packet = ip4(layer, *((A, B), (B, A))[side], identification=identification, ttl=ttl, tos=tos)
+        else:
+            packet = ip6(layer, *((A6, B6), (B6, A6))[side], ttl=ttl, tos=tos)
+        data = eth(packet)
+        captured = draw(st.sampled_from([len(data)] * 4 + [len(data) - 3, 60]))
+        result.append(Sent(time, data[:captured], len(data)))
+    return result
+
+
+def library_options() -> SearchStrategy[dict[str, Any]]:
+    """Options of the feature groups."""
+    choices: dict[str, SearchStrategy[Any]] = {
+        "splt": st.sampled_from([1, 2, 30, 70]),
+        "splt_data": st.just(True),
+        "activity_gap": st.sampled_from([1e-9, 1e-3, 1.0]),
+        "payload_head": st.sampled_from([0, 1, 512]),
+        "active_timeout": st.sampled_from([1.0, 5.0]),
+        "no_tcp_end": st.just(True),
+    }
+    return st.fixed_dictionaries({}, optional=choices)
+
+
 def fragments() -> SearchStrategy[Frames]:
     """Pieces of a few datagrams in any order, among packets on the same keys."""
     bodies = [
@@ -632,6 +685,9 @@ def options(*, limit: bool = False) -> SearchStrategy[dict[str, Any]]:
         "vlan_in_key": st.just(True),
         "tunnels": st.just("outer"),
         "first_is_client": st.just(True),
+        "first_packets": st.sampled_from([1, 2, 5]),
+        "first_seconds": st.sampled_from([1e-9, 1.0, 15.0]),
+        "window": st.sampled_from([1.0, 15.0, 3600.0]),
         "services_only": st.just(True),
         "dedup": DEDUP,
         "reorder": REORDER,

@@ -55,6 +55,13 @@ def test_both_follow_lossy_connections_alike(frames: Frames, options: dict[str, 
 
 
 @examples(200)
+@given(frames=strategies.streams(), options=strategies.library_options())
+def test_both_see_headers_times_and_contents_alike(frames: Frames, options: dict[str, Any]) -> None:
+    """Of long conversations both compute the same columns of every group, by any of their options."""
+    assert_agreement(frames, options)
+
+
+@examples(200)
 @given(frames=strategies.fragments(), options=strategies.options())
 def test_both_order_fragments_alike(frames: Frames, options: dict[str, Any]) -> None:
     """Fragments in any order reach the same flows at the same times."""

@@ -85,7 +85,8 @@ class Session:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.names: dict[str, Any] = {}
-        shutil.copytree(ROOT / "examples" / "captures", folder / "examples" / "captures")
+        for name in ("captures", "features"):
+            shutil.copytree(ROOT / "examples" / name, folder / "examples" / name)
         tools = folder / ".tools"
         tools.mkdir()
         for name, words in (("flowgauge", '-m flowgauge "$@"'), ("python", '"$@"')):

@@ -1335,6 +1335,14 @@ def test_nothing_seen_is_null_and_counts_are_0(meter: Meter) -> None:
     expected += [f"{view}iat_{name}_s" for view in ("", "up_", "down_") for name in ("min", "mean", "std", "max")]
     expected += ["vlan", "vlan_outer", "tunnel", "icmp_type", "icmp_code"]
     expected += TCP_COLUMNS
+    expected += [f"down_{name}" for name in ("ttl_min", "ttl_max", "dscp")] + ["up_ip_id", "down_ip_id"]
+    expected += ["active_std_s"] + [f"idle_{name}_s" for name in ("min", "mean", "std", "max")]
+    expected += [f"{view}bulk_{name}" for view in ("up_", "down_") for name in ("packets_mean", "bytes_mean", "rate")]
+    expected += [f"down_payload_{name}" for name in ("entropy", "printable", "head")]
+    expected += [f"{view}iat_p{percent}_s" for view in ("", "up_", "down_") for percent in (10, 25, 50, 75, 90)]
+    expected += [f"down_ip_len_p{percent}" for percent in (10, 25, 50, 75, 90)]
+    shapes = ("skewness", "kurtosis")
+    expected += [f"{v}{s}_{n}" for v in ("", "up_", "down_") for s in ("ip_len", "iat") for n in shapes]
     assert sorted(empty) == sorted(expected)
     assert (row["down_packets"], row["down_payload_packets"], row["syn_packets"]) == (0, 0, 0)
 
@@ -1378,3 +1386,49 @@ def test_no_packets_are_no_rows(meter: Meter) -> None:
     """A capture without packets gives no rows and no counts."""
     result = meter([])
     assert (result.rows, reasons(result)) == ([], {})
+
+
+# Early and windowed records
+
+
+def test_only_the_first_packets_count(meter: Meter) -> None:
+    """The record knows its first packets alone; the rest is a number, and flows end as they would without."""
+    frames = [up(0, "S", 1), down(1, "SA", 1, 2), up(2, "A", 2, 2), up(3, "PA", 2, 2, b"abc"), down(4, "FA", 2, 5)]
+    frames += [up(5, "FA", 5, 3), down(6, "A", 3, 6)]
+    (row,) = meter(frames, first_packets=3).rows
+    assert (row["packets"], row["rest_packets"], row["end_reason"]) == (3, 4, "fin")
+    assert (row["payload_bytes"], row["fin_packets"], row["duration_s"]) == (0, 0, 2.0)
+    assert (row["tcp_state"], row["tcp_history"]) == ("S1", "ShA")
+    (row,) = meter(frames).rows
+    assert "rest_packets" not in row
+
+
+def test_only_the_first_seconds_count(meter: Meter) -> None:
+    """A packet exactly so many seconds behind the start counts, one later does not; an earlier one again does."""
+    frames = [datagram(0), datagram(2), datagram(2, nanoseconds=1), datagram(1)]
+    (row,) = meter(frames, first_seconds=2.0).rows
+    assert (row["packets"], row["rest_packets"], row["duration_s"]) == (3, 1, 2.0)
+    assert row["clock_back"] == 1
+
+
+def test_each_part_has_first_packets_of_its_own(meter: Meter) -> None:
+    """A part that the active timeout begins counts its own first packets."""
+    rows = meter([datagram(second) for second in range(6)], first_packets=1, active_timeout=2.5).rows
+    assert [(row["part"], row["packets"], row["rest_packets"]) for row in rows] == [(0, 1, 2), (1, 1, 2)]
+
+
+def test_windows_cut_at_multiples_of_the_clock(meter: Meter) -> None:
+    """A record ends where its window of time does, whenever it began; a late packet stays in the record at work."""
+    offset = -(START // SECOND) % 10  # so many seconds behind START a window begins
+    frames = [
+        datagram(offset - 1),
+        datagram(offset),
+        datagram(offset - 0.5),
+        datagram(offset + 9),
+        datagram(offset + 25),
+    ]
+    rows = meter(frames, window=10.0).rows
+    assert [(row["part"], row["packets"], row["end_reason"]) for row in rows] == [
+        *((0, 1, "window"), (1, 3, "window"), (2, 1, "eof"))
+    ]
+    assert len({row["flow_id"] for row in rows}) == 1

@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flowgauge.captureinfo import CaptureInfo, info
     from flowgauge.config import MeterConfig
+    from flowgauge.custom.declare import UserFeature, feature
+    from flowgauge.custom.types import boolean, f32, f64, i8, i16, i32, i64, u8, u16, u32, u64
     from flowgauge.errors import (
         ConfigError,
+        FeatureError,
         FlowgaugeError,
         MissingDependency,
         NotACapture,
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
         TruncatedCapture,
         UnsupportedLinkType,
     )
+    from flowgauge.learning import Sequences, features_of, sequences, split
     from flowgauge.meter import Meter
     from flowgauge.run import extract, read, stream, write
     from flowgauge.schemas import columns
@@ -34,43 +38,79 @@ __version__ = "0.1.0"
 _HOME = {
     "CaptureInfo": "captureinfo",
     "ConfigError": "errors",
+    "FeatureError": "errors",
     "FlowgaugeError": "errors",
     "Meter": "meter",
     "MeterConfig": "config",
     "MissingDependency": "errors",
     "NotACapture": "errors",
     "RunStats": "stats",
+    "Sequences": "learning",
     "SinkError": "errors",
     "SourceError": "errors",
     "TruncatedCapture": "errors",
     "UnsupportedLinkType": "errors",
+    "UserFeature": "custom.declare",
+    "boolean": "custom.types",
     "columns": "schemas",
     "extract": "run",
+    "f32": "custom.types",
+    "f64": "custom.types",
+    "feature": "custom.declare",
+    "features_of": "learning",
+    "i16": "custom.types",
+    "i32": "custom.types",
+    "i64": "custom.types",
+    "i8": "custom.types",
     "info": "captureinfo",
     "read": "run",
+    "sequences": "learning",
+    "split": "learning",
     "stream": "run",
+    "u16": "custom.types",
+    "u32": "custom.types",
+    "u64": "custom.types",
+    "u8": "custom.types",
     "write": "run",
 }
 
 __all__ = [
     "CaptureInfo",
     "ConfigError",
+    "FeatureError",
     "FlowgaugeError",
     "Meter",
     "MeterConfig",
     "MissingDependency",
     "NotACapture",
     "RunStats",
+    "Sequences",
     "SinkError",
     "SourceError",
     "TruncatedCapture",
     "UnsupportedLinkType",
+    "UserFeature",
     "__version__",
+    "boolean",
     "columns",
     "extract",
+    "f32",
+    "f64",
+    "feature",
+    "features_of",
+    "i8",
+    "i16",
+    "i32",
+    "i64",
     "info",
     "read",
+    "sequences",
+    "split",
     "stream",
+    "u8",
+    "u16",
+    "u32",
+    "u64",
     "write",
 ]
 

@@ -80,6 +80,19 @@ def history_array(words: NDArray[np.uint64], memory: Memory, null: NDArray[np.bo
     return _strings(shape, memory, lambda offsets, data: put_histories(packed, LETTER_BYTES, offsets, data), null)
 
 
+def list_array(kind: pa.DataType, offsets: NDArray[np.int32], values: NDArray[Any]) -> pa.Array:
+    """Lists of numbers, one behind the other in `values`; `offsets` says where each begins, and the last one's end."""
+    child = plain_array(kind, values)
+    buffers = [None, pa.py_buffer(offsets)]
+    return pa.Array.from_buffers(pa.list_(kind), len(offsets) - 1, buffers, children=[child])
+
+
+def bytes_array(offsets: NDArray[np.int32], data: NDArray[np.uint8], null: NDArray[np.bool_]) -> pa.Array:
+    """Byte strings, one behind the other in `data`, as in :func:`list_array`; null where `null` is true."""
+    buffers = [validity(null), pa.py_buffer(offsets), pa.py_buffer(data[: offsets[-1]])]
+    return pa.Array.from_buffers(pa.binary(), len(offsets) - 1, buffers)
+
+
 def validity(null: NDArray[np.bool_] | None) -> pa.Buffer | None:
     """The validity bits of an array that is null where `null` is true."""
     if null is None or not null.any():

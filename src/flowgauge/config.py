@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from flowgauge.custom.declare import UserFeature
 from flowgauge.errors import ConfigError
 
 NANOSECONDS = 1_000_000_000
 DEFAULT_FEATURES = ("core", "size", "iat", "flags", "tcp")
 DEFAULT_MAX_FLOWS = 4_194_304
+MOST_SPLT = 65_535  # packets
+MOST_HEAD = 512  # bytes
 TIMEOUT_CLASSES = ("tcp", "udp", "icmp", "other")
 _MAX_SECONDS = 2**62 // NANOSECONDS // 2
 
@@ -26,13 +30,17 @@ IdleTimeout = Timeout | str | Mapping[str, Timeout | str]
 class MeterConfig:
     """How packets become flows (see docs/flow-semantics.md).
 
+    `first_packets` and `first_seconds` say how much of a record counts, `window` cuts records at its multiples.
+    `anonymize` says where the key is that names are hidden with.
+
     Timeouts, `dedup` and `reorder` are seconds, None is off; `idle_timeout` holds one for each of TIMEOUT_CLASSES,
     `attempt_timeout` is that of TCP connections that were not answered. With `forget` nothing is known of a flow once
     its record has left; with `services_only` ports tell the direction only where they are in the list of services.
-    `dedup` and `reorder` are for what comes before a meter.
+    `dedup` and `reorder` are for what comes before a meter. `splt`, `splt_data`, `activity_gap` and `payload_head` are
+    options of the feature groups `splt`, `activity` and `payload`.
     """
 
-    features: tuple[str, ...] = DEFAULT_FEATURES
+    features: tuple[str | UserFeature, ...] = DEFAULT_FEATURES
     key: str = "5tuple"
     vlan_in_key: bool = False
     tunnels: str = "inner"
@@ -46,12 +54,26 @@ class MeterConfig:
     dedup: float | None = None
     reorder: float | None = None
     max_flows: int = DEFAULT_MAX_FLOWS
+    first_packets: int | None = None
+    first_seconds: Timeout = None
+    window: Timeout = None
+    anonymize: str | None = field(default=None, repr=False)
+    splt: int = 20
+    splt_data: bool = False
+    activity_gap: float = 5.0
+    payload_head: int = 64
+
+    @property
+    def custom(self) -> tuple[UserFeature, ...]:
+        """The features that users wrote, in order."""
+        return tuple(feature for feature in self.features if isinstance(feature, UserFeature))
 
     def results(self) -> dict[str, Any]:
         """The options that change results, as JSON-ready values."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         values["idle_timeout"] = dict(zip(TIMEOUT_CLASSES, self.idle_timeout, strict=True))
-        values["features"] = list(self.features)
+        values["features"] = list(map(str, self.features))
+        values["anonymize"] = self.anonymize is not None
         return values
 
 
@@ -147,12 +169,41 @@ def _pair(name: str, part: str) -> tuple[str, str]:
     return key, seconds
 
 
-def _features(name: str, value: Any) -> tuple[str, ...]:
-    from flowgauge.schema import GROUPS
+def _features(name: str, value: Any) -> tuple[str | UserFeature, ...]:
+    from flowgauge.schema import GROUPS, HIDDEN_GROUPS
 
     chosen = value.split(",") if isinstance(value, str) else list(_iterable(name, value))
-    chosen = [_choice("feature group", str(group).strip(), GROUPS) for group in chosen]
-    return tuple(group for group in GROUPS if group in {"core", *chosen})
+    found = [_feature(feature, GROUPS, HIDDEN_GROUPS) for feature in chosen]
+    groups = tuple(group for group in (*GROUPS, *HIDDEN_GROUPS) if group in ("core", *found))
+    custom = tuple(feature for feature in found if isinstance(feature, UserFeature))
+    _check_names(custom)
+    return groups + custom
+
+
+def _feature(value: Any, groups: tuple[str, ...], hidden: tuple[str, ...]) -> str | UserFeature:
+    """The name of a group, or a feature that a user wrote, given as it is or by its name."""
+    if isinstance(value, UserFeature):
+        return value
+    text = str(value).strip()
+    if text in hidden:
+        return text
+    if text not in groups:
+        from flowgauge.custom.load import is_reference, load_feature
+
+        if is_reference(text):
+            return load_feature(text)
+    return _choice("feature group", text, groups)
+
+
+def _check_names(custom: tuple[UserFeature, ...]) -> None:
+    from flowgauge.schema import custom_columns, native_columns
+
+    taken = {column.name for column in native_columns()} if custom else set()
+    for feature in custom:
+        for column in custom_columns(feature):
+            if column.name in taken:
+                raise ConfigError(f"feature {feature.name!r}: there is a column {column.name!r} already; rename it")
+            taken.add(column.name)
 
 
 def _iterable(name: str, value: Any) -> Iterable[Any]:
@@ -161,10 +212,28 @@ def _iterable(name: str, value: Any) -> Iterable[Any]:
     return value
 
 
-def _max_flows(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 2**30:
-        raise ConfigError(f"{name} is a whole number from 1 to {2**30}, not {value!r}")
-    return value
+def _whole(least: int, most: int) -> Callable[[str, Any], int]:
+    """A check for whole numbers from `least` to `most`."""
+
+    def check(name: str, value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            raise ConfigError(f"{name} is a whole number from {least} to {most}, not {value!r}")
+        return value
+
+    return check
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, (str, os.PathLike)):
+        raise ConfigError(f"{name} is the path of a key file, or 'env', not {value!r}")
+    return os.fspath(value)
+
+
+def _some_seconds(name: str, value: Any) -> float:
+    seconds = _seconds(name, value) if value != "off" else None
+    if seconds is None:
+        raise ConfigError(f"{name} is seconds above 0, not {value!r}")
+    return seconds
 
 
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
@@ -181,5 +250,13 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "services_only": _flag,
     "dedup": _window,
     "reorder": _window,
-    "max_flows": _max_flows,
+    "max_flows": _whole(1, 2**30),
+    "first_packets": _whole(1, 2**31 - 1),
+    "first_seconds": _seconds,
+    "window": _seconds,
+    "anonymize": _text,
+    "splt": _whole(1, MOST_SPLT),
+    "splt_data": _flag,
+    "activity_gap": _some_seconds,
+    "payload_head": _whole(0, MOST_HEAD),
 }

@@ -4,6 +4,7 @@
 
     FlowgaugeError
     ├── ConfigError (ValueError)          an option, column, template or combination that cannot be
+    │   └── FeatureError                  a user's feature that cannot be compiled or has failed
     ├── SourceError                       an input could not be read
     │   ├── NotACapture                   neither pcap nor pcapng, in any known compression
     │   ├── TruncatedCapture              the input ends or breaks inside a record
@@ -23,6 +24,10 @@ class FlowgaugeError(Exception):
 
 class ConfigError(FlowgaugeError, ValueError):
     """An option, column, template or combination of options that cannot be."""
+
+
+class FeatureError(ConfigError):
+    """A user's feature that cannot be compiled, or that has failed on a packet."""
 
 
 class SourceError(FlowgaugeError):

@@ -105,10 +105,12 @@ class FragmentStage:
         if batch is None:
             out[held] = store[slots]
             out.epoch = self.epoch
+            out.payload_caplen = 0
         else:
             source, target = arrays.holds[: 2 * state.holds].reshape(-1, 2).T
             store[target] = batch.packets[source]
             out[held] = store[slots]
+            out.payload_caplen[held] = 0  # its bytes are gone
             out[~held] = batch.packets[order[~held]]
             self._settle(arrays, batch.packets, out, held)
         arrays.free[state.free : state.free + len(slots)] = slots

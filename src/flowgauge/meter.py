@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from flowgauge.config import MeterConfig
-from flowgauge.features import chosen_features
+from flowgauge.features import make_features
 from flowgauge.fragments import FragmentStage
 from flowgauge.kernels import lifetime
 from flowgauge.kernels import state as st
@@ -19,6 +21,8 @@ from flowgauge.kernels.packet import PacketBatch
 from flowgauge.records import RecordBuilder
 from flowgauge.stopwatch import Stopwatch
 from flowgauge.table import FlowTable
+
+_NO_BYTES: NDArray[np.uint8] = np.zeros(0, np.uint8)
 
 BATCH_ROWS = 8192
 """Records in each batch but the last, however many have ended at once."""
@@ -40,13 +44,14 @@ class Meter:
         extras: tuple[str, ...] = (),
     ) -> None:
         self.config = config or MeterConfig()
-        self.features = chosen_features(self.config.features)
-        self.table = FlowTable(self.config, tuple(feature.state for feature in self.features[1:]))
+        self.features = make_features(self.config)
+        self.table = FlowTable(self.config, [layout for feature in self.features for layout in feature.states])
         self.records = RecordBuilder(self.config, self.features, labels, extras)
         self.watch = watch or Stopwatch()
         self.ended: Counter[str] = Counter()
         self.flows = 0
         self._fragments = FragmentStage()
+        self._data = _NO_BYTES
         self._drained_epoch = 0
         self._left = np.zeros(0, np.int32)  # slots, in output order, of records that left and are in no batch yet
 
@@ -80,9 +85,16 @@ class Meter:
         self.table.state.flow_base = number << 40
         return number
 
-    def feed(self, batch: PacketBatch, rows: int) -> list[pa.RecordBatch]:
-        """Meter the first `rows` rows; returns the records that left, in output order and whole batches."""
+    def feed(self, batch: PacketBatch, rows: int, data: NDArray[np.uint8] = _NO_BYTES) -> list[pa.RecordBatch]:
+        """Meter the first `rows` rows, whose bytes are in `data`; returns the records that left, in output order and
+        whole batches.
+
+        Without `data` no payload is seen.
+        """
         self.watch.start()
+        self._data = data
+        if not len(data):
+            batch.packets.payload_caplen[:rows] = 0
         self._meter_all(self._fragments.process(batch, rows))
         if len(self._left) + self.table.count("ended") < BATCH_ROWS:
             return []
@@ -127,8 +139,11 @@ class Meter:
 
     def _update(self, p: PacketBatch, begin: int, stop: int) -> None:
         self.watch.lap("assign")
-        for feature, state in zip(self.features, (self.table.flows, *self.table.states), strict=True):
-            feature.update(p, begin, stop, state)
+        shared = {"flows": self.table.flows, "data": self._data}
+        states = iter(self.table.states)
+        for feature in self.features:
+            own = itertools.islice(states, len(feature.states))
+            feature.update(p, begin, stop, *own, *map(shared.get, feature.takes))
             self.watch.lap(feature.name)
 
     def _drain(self, fewest: int) -> Iterator[pa.RecordBatch]:

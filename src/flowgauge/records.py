@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from flowgauge.kernels.packet import MAX_TUNNELS
 from flowgauge.kernels.rows import CODES, WORDS, split_ends
 from flowgauge.kernels.state import CLIENT_BY, END_REASONS
 from flowgauge.memory import Memory
+from flowgauge.privacy import Anonymizer, read_key
 from flowgauge.schema import EXTRA_COLUMNS, arrow_schema, label_columns, native_columns
 
 
@@ -36,6 +38,14 @@ class _Dictionary:
             return pa.nulls(len(captures), _CATEGORY)
         codes = np.array(self._of_capture, np.int32)[captures]
         return category_array(codes, text_array(self._codes), codes < 0)
+
+
+def _anonymize(flows: Array, anonymizer: Anonymizer) -> None:
+    """Replace the addresses of records by those that hide them: all columns are made of these."""
+    for side in ("client", "server"):
+        high, low, mac = f"{side}_hi", f"{side}_lo", f"{side}_mac"
+        flows[high], flows[low] = anonymizer.addresses(flows["ip_version"], flows[high], flows[low])
+        flows[mac] = anonymizer.macs(flows[mac])
 
 
 _CATEGORY = pa.dictionary(pa.int32(), pa.string())
@@ -62,21 +72,22 @@ class RecordBuilder:
     ) -> None:
         self.memory = Memory()
         self._hosts = config.key == "hosts"
+        self._anonymizer = None if config.anonymize is None else Anonymizer(read_key(config.anonymize))
         self._features = features
-        self.schema = arrow_schema(
-            (*native_columns(config.features, labels), *(EXTRA_COLUMNS[name] for name in extras))
-        )
+        added = (column for name in extras if (column := EXTRA_COLUMNS[name]).group in config.features)
+        self.schema = arrow_schema((*native_columns(config, labels), *added))
         self._fields = [(field.name, field.type, _numpy_dtype(field.type)) for field in self.schema]
         self._sources = _Dictionary()
         self._labels = {column.name: _Dictionary() for column in label_columns(labels)}
         self._client_by = text_array(CLIENT_BY)
         self._end_reasons = text_array(END_REASONS)
         self._rows: list[int] = []
+        self._built = 0
         self._labels_of: list[Mapping[str, str]] = []
 
     def add_capture(self, source: str, labels: Mapping[str, str] | None) -> int:
         """Number of a new capture with this name and these labels."""
-        self._sources.add(source)
+        self._sources.add(source if self._anonymizer is None else self._anonymizer.name(source))
         for name, dictionary in self._labels.items():
             dictionary.add((labels or {}).get(name))
         self._rows.append(0)
@@ -88,14 +99,19 @@ class RecordBuilder:
         return zip(self._labels_of, self._rows, strict=True)
 
     def build(self, flows: Array, states: Sequence[Array], stacks: Array) -> pa.RecordBatch:
-        """One batch of these records; `states` are those of the features behind `core`, `stacks` those of the
+        """One batch of these records; `states` are those of the features, in order, `stacks` those of the
         records with a tunnel."""
         counts = np.bincount(flows["capture"])
+        if self._anonymizer is not None:
+            _anonymize(flows, self._anonymizer)
         for capture in np.flatnonzero(counts):
             self._rows[capture] += int(counts[capture])
         values: dict[str, Values] = {}
-        for feature, state in zip(self._features, (flows, *states), strict=True):
-            values.update(feature.finalize(state, flows, self.memory))
+        rest = iter(states)
+        for feature in self._features:
+            values |= feature.finalize(*itertools.islice(rest, len(feature.states)), flows, self.memory)
+        values["record"] = (np.arange(self._built, self._built + len(flows)), None)
+        self._built += len(flows)
         arrays = self._texts(flows) | {"tunnel": _tunnels(flows["tunnel"] != 0, stacks)}
         pack = _Packer()
         arrays |= {name: value for name, value in values.items() if isinstance(value, pa.Array)}

@@ -166,7 +166,7 @@ class Run:
         read = stats.packets
         frames = self.reorder or capture
         while rows := self._decoded(frames):
-            yield from self._feed(rows)
+            yield from self._feed(rows, frames)
             self._tell(capture, source.name)
             if self._hooks.should_stop():
                 stats.interrupted = True
@@ -178,9 +178,9 @@ class Run:
         if source.explicit and undecodable:
             stats.failed[source.name] = str(_unsupported(capture, source.name))
 
-    def _feed(self, rows: int) -> list[pa.RecordBatch]:
+    def _feed(self, rows: int, frames: Capture | Reorder) -> list[pa.RecordBatch]:
         self.stats.packets += rows
-        return self.meter.feed(self._batch, rows)
+        return self.meter.feed(self._batch, rows, frames.buffer)
 
     def _rest(self) -> Iterator[pa.RecordBatch]:
         """Meter what still waits for its place when nothing more is read."""
@@ -188,7 +188,7 @@ class Run:
             return
         self.reorder.finish()
         while rows := self._decoded(self.reorder):
-            yield from self._feed(rows)
+            yield from self._feed(rows, self.reorder)
 
     def _decoded(self, frames: Capture | Reorder) -> int:
         """Fill the batch and decode it, step by step; the rows in it."""
@@ -324,7 +324,7 @@ def read(inputs: Input | Iterable[Input], **options: Any) -> pa.Table:
 
 
 def _table(batches: list[pa.RecordBatch], run: Run) -> pa.Table:
-    schema = arrow_schema(run.schema.columns(run.label_fields, run.config.features))
+    schema = arrow_schema(run.schema.listed(run.label_fields, run.config))
     return pa.Table.from_batches(batches, schema).unify_dictionaries().replace_schema_metadata(_metadata(run))
 
 
@@ -376,7 +376,7 @@ def extract(
     the output cannot be written.
     """
     run = Run(inputs, Hooks(progress, notify, should_stop), **options)
-    schema = arrow_schema(run.schema.columns(run.label_fields, run.config.features))
+    schema = arrow_schema(run.schema.listed(run.label_fields, run.config))
     omit_null = run.schema.omits_null
     with open_sink(output, format=format, schema=schema, metadata=_metadata(run), omit_null=omit_null) as sink:
         run.stats.compile_seconds = _warm(notify) if warm else 0.0

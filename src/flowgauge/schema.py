@@ -5,18 +5,26 @@ Importing this module loads neither NumPy nor pyarrow; :func:`arrow_schema` does
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, NamedTuple
 
+from flowgauge.config import MeterConfig
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     import pyarrow as pa
+
+    from flowgauge.custom.declare import UserFeature
 
 VERSION = 1
 """Version of the column set; a changed formula raises it, with a line in the changelog."""
 
-GROUPS = ("core", "size", "iat", "flags", "tcp")
+GROUPS = ("core", "size", "iat", "flags", "tcp", "ip", "splt", "activity", "bulk", "payload", "distribution")
+HIDDEN_GROUPS = ("nfstream", "cic")
+"""Groups that schemas of other tools are made of; their columns are among EXTRA_COLUMNS."""
 DIRECTIONS = ("", "up_", "down_")
+QUANTILES = (10, 25, 50, 75, 90)  # percent
 TCP_FLAGS = ("fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr")
 LABEL_COLUMNS = ("app", "action")
 
@@ -36,6 +44,7 @@ class Column(NamedTuple):
     group: str
     role: str
     definition: str
+    length: int = 0  # of a list: the most values that it has
 
 
 def _core_before_counts() -> list[Column]:
@@ -77,7 +86,7 @@ def _core_before_counts() -> list[Column]:
         ("vlan_outer", "uint16", "", "id", "outermost VLAN id of the first packet; null without one"),
         ("tunnel", "category", "", "id", "encapsulations around the first packet, outermost first; null without any"),
         ("client_by", "category", "", "feature", "rule that made the client: syn, synack, icmp, previous, port, first"),
-        ("end_reason", "category", "", "feature", "fin, rst, reuse, idle, active, late, eof, stop, limit"),
+        ("end_reason", "category", "", "feature", "fin, rst, reuse, idle, active, window, late, eof, stop, limit"),
     ]
     return [Column(name, kind, unit, "core", role, text) for name, kind, unit, role, text in rows]
 
@@ -96,7 +105,7 @@ def _core_counts() -> list[Column]:
     return columns
 
 
-def _core_after_counts() -> list[Column]:
+def _core_after_counts(config: MeterConfig) -> list[Column]:
     rows = [
         ("icmp_type", "uint8", "", "feature", "ICMP type of the record's first packet; null for other protocols"),
         ("icmp_code", "uint8", "", "feature", "ICMP code of the record's first packet; null for other protocols"),
@@ -104,6 +113,9 @@ def _core_after_counts() -> list[Column]:
         ("fragments", "int64", "packets", "feature", "packets that are IP fragments"),
         ("source", "category", "", "id", "file of the record's first packet"),
     ]
+    if config.first_packets is not None or config.first_seconds is not None:
+        text = "packets behind those that count: no other column knows of them"
+        rows.insert(-1, ("rest_packets", "int64", "packets", "id", text))
     return [Column(name, kind, unit, "core", role, text) for name, kind, unit, role, text in rows]
 
 
@@ -177,6 +189,100 @@ def _tcp() -> list[Column]:
     return columns
 
 
+def _ip(config: MeterConfig) -> list[Column]:
+    columns = []
+    for prefix in DIRECTIONS[1:]:
+        for name, kind, text in (
+            ("ttl_min", "uint8", "smallest time to live or hop limit"),
+            ("ttl_max", "uint8", "largest time to live or hop limit"),
+            ("dscp", "uint8", "differentiated services code point (RFC 2474) of the first packet"),
+            (
+                "ip_id",
+                "category",
+                "IPv4 identifications: zero, constant, incremental (no step above 1,000, modulo 2^16) or random; null "
+                "for fewer than two packets",
+            ),
+        ):
+            columns.append(Column(prefix + name, kind, "", "ip", "feature", f"{text}, {_VIEW[prefix]}"))
+    return columns
+
+
+def _splt(config: MeterConfig) -> list[Column]:
+    packets = f"of the first {config.splt} packets" + (" with payload" if config.splt_data else "")
+    rows = (
+        ("splt_direction", "list<uint8>", "", "0 client to server, 1 server to client"),
+        ("splt_ip_len", "list<uint32>", "bytes", "IP length"),
+        ("splt_payload_len", "list<uint32>", "bytes", "payload length"),
+        ("splt_iat_s", "list<float64>", "s", "time since the latest of those before; 0 for the first"),
+        ("splt_flags", "list<uint8>", "", "TCP flags: FIN 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32, ECE 64, CWR 128"),
+    )
+    return [
+        Column(name, kind, unit, "splt", "feature", f"{text}, {packets}", config.splt)
+        for name, kind, unit, text in rows
+    ]
+
+
+def _activity(config: MeterConfig) -> list[Column]:
+    gap = f"{config.activity_gap:g} s"
+    columns = []
+    for series, text in (("active", f"period without a gap above {gap}"), ("idle", f"gap above {gap}")):
+        for statistic, words in _STATISTICS:
+            definition = f"{words} {text}, both directions"
+            columns.append(Column(f"{series}_{statistic}_s", "float64", "s", "activity", "feature", definition))
+    definition = f"number of periods without a gap above {gap}"
+    return [*columns, Column("active_periods", "int64", "", "activity", "feature", definition)]
+
+
+def _bulk(config: MeterConfig) -> list[Column]:
+    columns = []
+    for prefix in DIRECTIONS[1:]:
+        for name, kind, unit, text in (
+            (
+                "bulk_count",
+                "int64",
+                "",
+                "number of bulks: 4 or more packets with payload, gaps up to 1 s, none with payload of the other "
+                "direction between",
+            ),
+            ("bulk_packets_mean", "float64", "packets", "mean packets of a bulk; null without one"),
+            ("bulk_bytes_mean", "float64", "bytes", "mean payload bytes of a bulk; null without one"),
+            ("bulk_rate", "float64", "bytes/s", "payload bytes of all bulks / their duration; null where that is 0"),
+        ):
+            columns.append(Column(prefix + name, kind, unit, "bulk", "feature", f"{text}, {_VIEW[prefix]}"))
+    definition = "parts of the record that gaps above 1 s separate, both directions"
+    return [*columns, Column("subflows", "int64", "", "bulk", "feature", definition)]
+
+
+def _payload(config: MeterConfig) -> list[Column]:
+    columns = []
+    for prefix in DIRECTIONS[1:]:
+        for name, unit, text in (
+            ("payload_entropy", "bits/byte", "−Σ p·log2(p) over the values of the first 512 bytes of the stream"),
+            ("payload_printable", "", "share of printable ASCII and white space in these bytes"),
+        ):
+            definition = f"{text}, {_VIEW[prefix]}; null without any"
+            columns.append(Column(prefix + name, "float64", unit, "payload", "feature", definition))
+        if config.payload_head and config.anonymize is None:
+            definition = f"first {config.payload_head} bytes of the stream, {_VIEW[prefix]}; null without any"
+            columns.append(Column(prefix + "payload_head", "binary", "", "payload", "id", definition))
+    return columns
+
+
+def _distribution(config: MeterConfig) -> list[Column]:
+    columns = []
+    for prefix in DIRECTIONS:
+        for series, unit, text in (("ip_len", "bytes", "IP length"), ("iat", "s", "inter-arrival time")):
+            suffix = "_s" if unit == "s" else ""
+            for percent in QUANTILES:
+                definition = f"{percent} % quantile (nearest rank) of {text}, within 2 %, {_VIEW[prefix]}"
+                name = f"{prefix}{series}_p{percent}{suffix}"
+                columns.append(Column(name, "float64", unit, "distribution", "feature", definition))
+            for name, words in (("skewness", "skewness m3 / m2^1.5"), ("kurtosis", "excess kurtosis m4 / m2² − 3")):
+                definition = f"{words} of {text}, {_VIEW[prefix]}; null where all are the same"
+                columns.append(Column(f"{prefix}{series}_{name}", "float64", "", "distribution", "feature", definition))
+    return columns
+
+
 _LABELS = {
     "app": Column("app", "category", "", "core", "label", "application, from the file's name"),
     "action": Column("action", "category", "", "core", "label", "what the application was doing, from the file's name"),
@@ -194,45 +300,102 @@ def label_columns(fields: Iterable[str] = ()) -> tuple[Column, ...]:
     return tuple(label_column(name) for name in (*LABEL_COLUMNS, *others))
 
 
-COLUMNS: dict[str, tuple[Column, ...]] = {
-    "core": (*_core_before_counts(), *_core_counts(), *_core_after_counts()),
-    "size": tuple(_size()),
-    "iat": tuple(_iat()),
-    "flags": tuple(_flags()),
-    "tcp": tuple(_tcp()),
+_COLUMNS: dict[str, Callable[[MeterConfig], Iterable[Column]]] = {
+    "core": lambda config: (*_core_before_counts(), *_core_counts(), *_core_after_counts(config)),
+    "size": lambda config: _size(),
+    "iat": lambda config: _iat(),
+    "flags": lambda config: _flags(),
+    "tcp": lambda config: _tcp(),
+    "ip": _ip,
+    "splt": _splt,
+    "activity": _activity,
+    "bulk": _bulk,
+    "payload": _payload,
+    "distribution": _distribution,
 }
-"""Columns of each group, in output order; the labels follow those of `core`."""
+
+
+def _of_peers(group: str, unit: str) -> list[Column]:
+    """What the schemas of another tool are made of: times in its unit, frame and header lengths."""
+    columns = []
+    for prefix in DIRECTIONS:
+        for name, measure, text in (
+            ("first", unit, "time of the first packet"),
+            ("last", unit, "time of the last packet"),
+            *((f"gap_{word}", unit, f"{word} of the gaps") for word in ("min", "max", "total", "mean", "std")),
+            *((f"frame_{word}", "bytes", f"{word} of frame lengths") for word in ("min", "max", "mean", "std")),
+            *(
+                (f"header_{word}", "bytes", f"{text} of transport headers")
+                for word, text in (("bytes", "bytes"), ("min", "least bytes"))
+                if prefix
+            ),
+        ):
+            kind = "float64" if name.endswith(("mean", "std")) else "int64"
+            definition = f"{text}, {_VIEW[prefix]}"
+            columns.append(Column(f"{prefix}{group}_{name}", kind, measure, group, "feature", definition))
+    return columns
 
 
 EXTRA_COLUMNS: dict[str, Column] = {
     column.name: column
     for column in (
+        Column("record", "int64", "", "core", "id", "number of the record in the table, from 0"),
         Column("opener", "uint8", "", "core", "id", "0 where the client sent the record's first packet, 1 the server"),
         Column("up_stream_bytes", "int64", "bytes", "tcp", "feature", "payload of the client by its sequence numbers"),
         Column("down_stream_bytes", "int64", "bytes", "tcp", "feature", "payload of the server by its numbers"),
         Column("closed_tail_s", "float64", "s", "tcp", "feature", "time of the record after both ends had closed"),
+        Column("splt_frame_len", "list<uint32>", "bytes", "splt", "feature", "frame lengths of the first packets"),
+        Column("splt_gap_ms", "list<int64>", "ms", "splt", "feature", "differences of their times in whole ms"),
+        *_of_peers("nfstream", "ms"),
+        *_of_peers("cic", "ns"),
     )
 }
 """What schemas of other tools need, and no native table shows."""
 
 
-def native_columns(features: Iterable[str] = GROUPS, labels: Iterable[str] = ()) -> tuple[Column, ...]:
-    """All columns of a native table with these groups and label fields, in order."""
-    chosen = set(features)
-    rest = [column for group in GROUPS[1:] if group in chosen for column in COLUMNS[group]]
-    return (*COLUMNS["core"], *label_columns(labels), *rest)
+ALL_GROUPS = MeterConfig(features=GROUPS)
+"""Every group with its default options."""
+
+
+def native_columns(config: MeterConfig = ALL_GROUPS, labels: Iterable[str] = ()) -> tuple[Column, ...]:
+    """All columns, in order, of a native table with the groups of `config` and these label fields."""
+    rest = (column for group in GROUPS[1:] if group in config.features for column in _COLUMNS[group](config))
+    hidden = config.anonymize is not None
+    custom = (column for feature in config.custom for column in custom_columns(feature, hidden))
+    return (*_COLUMNS["core"](config), *label_columns(labels), *rest, *custom)
+
+
+def custom_columns(feature: UserFeature, hidden: bool = False) -> tuple[Column, ...]:
+    """The columns of a feature that a user wrote; without arrays of bytes where names are `hidden`."""
+    prefixes = DIRECTIONS[1:] if feature.per_direction else ("",)
+    return tuple(
+        Column(
+            prefix + name,
+            kind.column,
+            "",
+            feature.name,
+            "feature",
+            f"{feature.definition or name}{f', {_VIEW[prefix]}' if prefix else ''}",
+            kind.length,
+        )
+        for prefix in prefixes
+        for name, kind in feature.columns.items()
+        if not (hidden and kind.name == "uint8" and kind.length)
+    )
 
 
 def arrow_type(kind: str) -> pa.DataType:
     """The Arrow type of a column type; `category` is a dictionary of strings."""
     import pyarrow as pa
 
+    if kind.startswith("list<"):
+        return pa.list_(arrow_type(kind[len("list<") : -1]))
     types = {
+        "binary": pa.binary(),
         "bool": pa.bool_(),
-        "int32": pa.int32(),
-        "int64": pa.int64(),
-        "uint8": pa.uint8(),
-        "uint16": pa.uint16(),
+        **{f"int{bits}": getattr(pa, f"int{bits}")() for bits in (8, 16, 32, 64)},
+        **{f"uint{bits}": getattr(pa, f"uint{bits}")() for bits in (8, 16, 32, 64)},
+        "float32": pa.float32(),
         "float64": pa.float64(),
         "string": pa.string(),
         "category": pa.dictionary(pa.int32(), pa.string()),
@@ -242,7 +405,17 @@ def arrow_type(kind: str) -> pa.DataType:
 
 
 def arrow_schema(columns: Iterable[Column]) -> pa.Schema:
-    """The Arrow schema of these columns, without metadata."""
+    """The Arrow schema of these columns; each field has unit, group, role and definition of its column as metadata."""
+    return _arrow_schema(tuple(columns))
+
+
+@functools.lru_cache(maxsize=64)
+def _arrow_schema(columns: tuple[Column, ...]) -> pa.Schema:
     import pyarrow as pa
 
-    return pa.schema([pa.field(column.name, arrow_type(column.type)) for column in columns])
+    return pa.schema([pa.field(column.name, arrow_type(column.type), metadata=_metadata(column)) for column in columns])
+
+
+def _metadata(column: Column) -> dict[str, str]:
+    values = {"unit": column.unit, "group": column.group, "role": column.role, "definition": column.definition}
+    return values | ({"length": str(column.length)} if column.length else {})

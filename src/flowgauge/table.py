@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import resources
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowgauge.config import NANOSECONDS, MeterConfig, Timeout
+from flowgauge.features import Layout
 from flowgauge.kernels import lifetime
 from flowgauge.kernels import state as st
 from flowgauge.kernels.header import TCP
@@ -39,20 +41,27 @@ def _nanoseconds(timeout: Timeout) -> int:
 
 def _grown(array: Any, rows: int) -> Any:
     """A copy of `array` with zeroed rows added; one array at a time, old and new never all at once."""
-    larger = np.zeros(rows, array.dtype) if array.dtype.names is None else zeroed_records(rows, array.dtype)
+    larger = np.zeros(rows, array.dtype) if array.dtype.names is None else _zeroed(rows, array.dtype, array.shape[1:])
     larger[: len(array)] = array
     return larger
+
+
+def _zeroed(rows: int, dtype: np.dtype, width: tuple[int, ...]) -> Any:
+    """Zeroed records, of shape (row) or (row, place)."""
+    return zeroed_records(rows * math.prod(width), dtype).reshape(rows, *width)
 
 
 class FlowTable:
     """Keys, records and the state of the chosen feature groups.
 
-    `states` are the arrays of the features, row-parallel to the records; they grow with them.
+    `states` are the arrays of the features, of these layouts, row-parallel to the records; they grow with them.
     """
 
-    def __init__(self, config: MeterConfig, state_dtypes: tuple[np.dtype, ...]) -> None:
+    def __init__(self, config: MeterConfig, layouts: Sequence[Layout]) -> None:
         keys = min(FIRST_CAPACITY, config.max_flows)
-        self.states: list[Any] = [zeroed_records(FIRST_CAPACITY, dtype) for dtype in state_dtypes]
+        self.states: list[Any] = [
+            _zeroed(FIRST_CAPACITY, dtype, () if width is None else (width,)) for dtype, width in layouts
+        ]
         self.arrays: Any = st.Table(
             state=np.zeros(1, st.STATE).view(np.recarray),
             config=self._config(config),
@@ -82,6 +91,10 @@ class FlowTable:
         record[0].active = _nanoseconds(config.active_timeout)
         record[0].attempt = _nanoseconds(config.attempt_timeout)
         record[0].forget = config.forget
+        record[0].first_packets = int(st.NEVER) if config.first_packets is None else config.first_packets
+        record[0].first_time = _nanoseconds(config.first_seconds)
+        record[0].window = _nanoseconds(config.window)
+        record[0].limits = config.first_packets is not None or config.first_seconds is not None
         record[0].services_only = config.services_only
         record[0].max_keys = config.max_flows
         record[0].hosts = config.key == "hosts"
@@ -226,13 +239,13 @@ def _order(leave: Any, end: Any, ties: Callable[[Any], tuple[Any, Any]]) -> NDAr
 
 
 def _take(table: NDArray[Any], slots: NDArray[np.int32], memory: Memory) -> NDArray[Any]:
-    out = memory.empty(len(slots), table.dtype)
-    take_rows(_words(table), table.dtype.itemsize // 8, slots, _words(out))
+    out = memory.empty((len(slots), *table.shape[1:]), table.dtype)
+    take_rows(_words(table), table.strides[0] // 8, slots, _words(out))
     return out
 
 
 def _words(records: NDArray[Any]) -> NDArray[np.uint64]:
-    return records.view(np.ndarray).view(np.uint64)
+    return records.view(np.ndarray).reshape(-1).view(np.uint64)
 
 
 def _index_length(keys: int) -> int:

@@ -178,7 +178,7 @@ def test_wrong_usage_exits_with_2(run: Run, line: str) -> None:
 
 def test_a_misspelt_option_is_answered_with_the_right_one(run: Run) -> None:
     """The message about an unknown option names the one that was probably meant."""
-    assert "--features" in invoke("a.pcap", "--feature", "size").stderr
+    assert "--idle-timeout" in invoke("a.pcap", "--idle-timeuot", "60").stderr
 
 
 STATS = RunStats(

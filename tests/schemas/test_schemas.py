@@ -8,9 +8,10 @@ import sys
 import pyarrow as pa
 import pytest
 
+from flowgauge.config import make_config
 from flowgauge.errors import ConfigError
 from flowgauge.schema import arrow_schema, native_columns
-from flowgauge.schemas import SCHEMAS, columns, described, get_schema
+from flowgauge.schemas import SCHEMAS, columns, get_schema
 from native_rows import SCHEMA, native_batch
 
 BASIC = (
@@ -47,12 +48,14 @@ def test_native_is_the_batch_itself() -> None:
     """The native schema changes nothing, and shows the features and labels that are on."""
     batch = native_batch(3)
     assert get_schema("native").convert(batch) is batch
-    assert get_schema("native").columns(("version",), ("core",)) == native_columns(("core",), ("version",))
+    config = make_config(features="core")
+    assert get_schema("native").columns(("version",), config) == native_columns(config, ("version",))
 
 
 def test_basic_has_the_classic_columns() -> None:
     """Eleven columns and the protocol, in their order, whatever labels and features there are."""
-    assert [column.name for column in get_schema("basic").columns(("version",), ("core",))] == list(BASIC)
+    config = make_config(features="core")
+    assert [column.name for column in get_schema("basic").columns(("version",), config)] == list(BASIC)
 
 
 def test_basic_keeps_tcp_and_udp_only() -> None:
@@ -112,26 +115,20 @@ def test_an_unknown_schema_is_refused_with_those_known() -> None:
 def test_columns_lists_a_schema() -> None:
     """The columns of a schema by its name, native with all groups by default."""
     assert columns() == native_columns()
-    assert columns(labels=("version",), features=("core",)) == native_columns(("core",), ("version",))
+    assert columns(labels=("version",), features="core") == native_columns(make_config(features="core"), ("version",))
+    definition = {column.name: column.definition for column in columns(splt=7, splt_data=True)}["splt_ip_len"]
+    assert definition == "IP length, of the first 7 packets with payload"
     assert [column.name for column in columns("basic")] == list(BASIC)
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_fields_are_described_by_their_columns(name: str) -> None:
-    """Each field gets unit, group, role and definition of the column of its schema; names and types stay."""
+    """Each field of a table has unit, group, role and definition of its column as metadata."""
     listed = get_schema(name).columns()
-    plain = arrow_schema(listed)
-    found = described(plain)
-    assert found.equals(plain)
+    found = arrow_schema(listed)
     for column in listed:
         assert found.field(column.name).metadata[b"definition"].decode() == column.definition
         assert found.field(column.name).metadata[b"role"].decode() == column.role
-
-
-def test_fields_that_are_unknown_or_described_stay() -> None:
-    """A field of the user's own, and one with metadata of its own, are left as they are."""
-    own = pa.schema([pa.field("mine", pa.int64()), pa.field("packets", pa.int64(), metadata={"definition": "mine"})])
-    assert described(own).equals(own, check_metadata=True)
 
 
 def test_columns_are_listed_without_loading_arrow_or_numpy() -> None:

@@ -16,7 +16,9 @@ _HEADER = ("name", "type", "unit", "group", "role", "definition")
 
 
 def columns(
-    schema: Annotated[str, typer.Option(metavar="native|basic|zeek", help="Which table.")] = "native",
+    schema: Annotated[
+        str, typer.Option(metavar="native|basic|zeek|nfstream|cic|cic2017", help="Which table.")
+    ] = "native",
     features: Annotated[str | None, typer.Option(metavar="GROUP,…", help="Only these column groups, and core.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As a JSON array.")] = False,
 ) -> None:
@@ -25,16 +27,10 @@ def columns(
     if as_json:
         print(json.dumps([column._asdict() for column in listed], indent=1, ensure_ascii=False))
     else:
-        print(aligned([_HEADER, *listed]))
+        print(aligned([_HEADER, *([getattr(column, name) for name in _HEADER] for column in listed)]))
 
 
 def _columns(schema: str, features: str | None) -> tuple[Column, ...]:
-    from flowgauge.config import make_config
-    from flowgauge.schema import GROUPS, native_columns
+    from flowgauge.schemas import columns
 
-    groups = GROUPS if features is None else make_config(features=features).features
-    if schema == "native":  # without loading what converts to other schemas
-        return native_columns(groups)
-    from flowgauge.schemas import get_schema
-
-    return tuple(get_schema(schema).columns((), groups))
+    return columns(schema, **({} if features is None else {"features": features}))

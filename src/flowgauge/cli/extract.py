@@ -26,9 +26,25 @@ def extract(
             "--output", "-o", metavar="FILE", help="File to write; - is standard output (the default in a pipe)."
         ),
     ] = None,
-    schema: Annotated[str | None, typer.Option(metavar="native|basic|zeek", help="Columns to write.")] = None,
+    schema: Annotated[
+        str | None, typer.Option(metavar="native|basic|zeek|nfstream|cic|cic2017", help="Columns to write.")
+    ] = None,
     features: Annotated[
         str | None, typer.Option(metavar="GROUP,…", help="Column groups; see `flowgauge columns`.")
+    ] = None,
+    feature: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE.py:NAME", help="A feature of your own, maybe with (parameter=number); repeatable."),
+    ] = None,
+    splt: Annotated[int | None, typer.Option(metavar="N", help="Packets in the sequences of group splt [20].")] = None,
+    splt_data: Annotated[
+        bool, typer.Option("--splt-data", help="Only packets with payload are in these sequences.")
+    ] = False,
+    activity_gap: Annotated[
+        float | None, typer.Option(metavar="S", help="Silence that ends a period of group activity, s [5].")
+    ] = None,
+    payload_head: Annotated[
+        int | None, typer.Option(metavar="N", help="Bytes of each stream that group payload keeps [64].")
     ] = None,
     label: Annotated[
         str | None,
@@ -53,6 +69,19 @@ def extract(
     ] = None,
     active_timeout: Annotated[
         str | None, typer.Option(metavar="S|off", help="Age at which a record is cut, s [1800].")
+    ] = None,
+    first_packets: Annotated[
+        int | None, typer.Option(metavar="N", help="Only the first packets of a record count; the rest is a number.")
+    ] = None,
+    first_seconds: Annotated[
+        float | None, typer.Option(metavar="S", help="Only the first seconds of a record count; the rest is a number.")
+    ] = None,
+    window: Annotated[
+        float | None, typer.Option(metavar="S", help="Cut records at multiples of S seconds since 1970 [off].")
+    ] = None,
+    anonymize: Annotated[
+        str | None,
+        typer.Option(metavar="FILE|env", help="Hide addresses and file names by the key in a file or $FLOWGAUGE_KEY."),
     ] = None,
     no_tcp_end: Annotated[bool, typer.Option("--no-tcp-end", help="FIN, RST and a new SYN do not end flows.")] = False,
     dedup: Annotated[
@@ -87,7 +116,11 @@ def extract(
     """
     given = {
         "schema": schema,
-        "features": features,
+        "features": _features(schema, features, feature),
+        "splt": splt,
+        "splt_data": splt_data or None,
+        "activity_gap": activity_gap,
+        "payload_head": payload_head,
         "label": label,
         "label_split": label_split,
         "label_strict": label_strict or None,
@@ -96,6 +129,10 @@ def extract(
         "tunnels": tunnels,
         "idle_timeout": idle_timeout,
         "active_timeout": active_timeout,
+        "first_packets": first_packets,
+        "first_seconds": first_seconds,
+        "window": window,
+        "anonymize": anonymize,
         "no_tcp_end": no_tcp_end or None,
         "dedup": dedup,
         "reorder": reorder,
@@ -109,6 +146,17 @@ def extract(
     stats = _run(inputs, target, quiet, {name: value for name, value in given.items() if value is not None})
     _report(stats, target, quiet, json_summary)
     raise typer.Exit(_exit_code(stats, strict))
+
+
+def _features(schema: str | None, groups: str | None, own: list[str] | None) -> str | list[str] | None:
+    """The groups named, or those that are on without, and the features of the user's behind them."""
+    if not own:
+        return groups
+    from flowgauge.config import DEFAULT_FEATURES
+    from flowgauge.schemas import get_schema
+
+    chosen = groups.split(",") if groups else get_schema(schema or "native").features or DEFAULT_FEATURES
+    return [*chosen, *own]
 
 
 def _target(output: str | None) -> str:

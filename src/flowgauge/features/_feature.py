@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from flowgauge.kernels._jit import helper, inline_helper, prefetch
-from flowgauge.memory import Memory
+from flowgauge.kernels.packet import in_units
 
 Array = NDArray[Any]
 # A finished column: values, and where they are null (None: nowhere); or a finished array of texts.
@@ -20,11 +20,23 @@ Values = tuple[Array, Array | None] | pa.Array
 _AHEAD = 32  # packets
 
 
+def state_dtype(fields: Any) -> np.dtype[Any]:
+    """The record with these fields, aligned, in whole 64-bit words: so tables are moved."""
+    return in_units(np.dtype(fields, align=True), 8)
+
+
 @inline_helper
 def look_ahead(p, i, stop, state):  # type: ignore[no-untyped-def]
     """Ask for the state of a packet some way behind row i: memory is slower than counting."""
     if i + _AHEAD < stop:
         prefetch(state, p.packets[i + _AHEAD].slot)
+
+
+@inline_helper
+def look_ahead_wide(p, i, stop, states):  # type: ignore[no-untyped-def]
+    """The same where a record has a row of states."""
+    if i + _AHEAD < stop:
+        prefetch(states, np.int64(p.packets[i + _AHEAD].slot) * states.shape[1])
 
 
 @helper
@@ -34,16 +46,25 @@ def put_views(out, column, row, up, down):  # type: ignore[no-untyped-def]
     out[0, column, row], out[1, column, row], out[2, column, row] = up + down, up, down
 
 
-class Feature(NamedTuple):
-    """A feature group.
+class Layout(NamedTuple):
+    """What a record keeps: a `dtype` of :func:`state_dtype`, `width` times where that is given."""
 
-    `state` is the dtype of what one record keeps; it begins as zeros. `update(p, begin, stop, state)`
-    is a kernel that counts rows begin..stop of a batch into it, where the row's slot is not negative.
-    `finalize(state, flows, memory)` gets the state and FLOW rows of ended records, row by row parallel, and
+    dtype: np.dtype[Any]
+    width: int | None = None
+
+
+class Feature(NamedTuple):
+    """A feature group, made for one meter.
+
+    `states` is what it keeps per record, which begins as zeros: an array for each, of shape (slot) or, with a width,
+    (slot, place). `update(p, begin, stop, *states)` counts rows begin..stop of a batch, where the row's slot is not
+    negative; behind these it gets what it `takes`: "flows", the records of all slots, and "data", the source's buffer.
+    `finalize(*states, flows, memory)` gets the states and FLOW rows of ended records, row by row parallel, and
     returns name -> (values, null mask) for every column of the group, made in `memory`.
     """
 
     name: str
-    state: np.dtype[Any]
+    states: tuple[Layout, ...]
     update: Callable[..., None]
-    finalize: Callable[[Array, Array, Memory], dict[str, Values]]
+    finalize: Callable[..., dict[str, Values]]
+    takes: tuple[str, ...] = ()

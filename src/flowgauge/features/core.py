@@ -7,18 +7,31 @@ from __future__ import annotations
 
 import numpy as np
 
+from flowgauge.config import MeterConfig
 from flowgauge.features._feature import Array, Feature, Values, look_ahead, put_views
-from flowgauge.kernels._jit import kernel
+from flowgauge.kernels._jit import inline_helper, kernel
 from flowgauge.kernels.packet import NOT_FRAGMENT
-from flowgauge.kernels.state import FLOW
 from flowgauge.memory import Memory
 from flowgauge.schema import DIRECTIONS
 
 # Columns of the arrays that `finish` fills.
 COUNTS = ("packets", "frame_bytes", "ip_bytes", "payload_bytes")
-INTEGERS = ("flow_id", "first_packet", "start", "end", "clock_back", "fragments")
+INTEGERS = ("flow_id", "first_packet", "start", "end", "clock_back", "fragments", "rest_packets")
 HALVES = ("client_port", "server_port", "vlan", "vlan_outer")
 OCTETS = ("protocol", "ip_version", "icmp_type", "icmp_code", "has_icmp", "opener")
+
+
+@inline_helper
+def count(q, f):
+    """Count a packet into its record."""
+    d = q.direction
+    f.packets[d] += np.uint64(1)
+    f.frame_bytes[d] += np.uint64(q.frame_len)
+    f.ip_bytes[d] += np.uint64(q.ip_len)
+    f.payload_bytes[d] += np.uint64(q.payload_len)
+    f.start = min(f.start, q.time)
+    f.end = max(f.end, q.time)
+    f.fragments += q.fragment != NOT_FRAGMENT
 
 
 @kernel
@@ -26,16 +39,8 @@ def update(p, begin, stop, flows):
     for i in range(begin, stop):
         look_ahead(p, i, stop, flows)
         q = p.packets[i]
-        if q.slot < 0:
-            continue
-        f, d = flows[q.slot], q.direction
-        f.packets[d] += np.uint64(1)
-        f.frame_bytes[d] += np.uint64(q.frame_len)
-        f.ip_bytes[d] += np.uint64(q.ip_len)
-        f.payload_bytes[d] += np.uint64(q.payload_len)
-        f.start = min(f.start, q.time)
-        f.end = max(f.end, q.time)
-        f.fragments += q.fragment != NOT_FRAGMENT
+        if q.slot >= 0:
+            count(q, flows[q.slot])
 
 
 @kernel
@@ -50,7 +55,7 @@ def finish(flows, counts, integers, parts, seconds, halves, octets):
         put_views(counts, 3, row, f.payload_bytes[0], f.payload_bytes[1])
         integers[0, row], integers[1, row] = f.flow_id, f.first_packet
         integers[2, row], integers[3, row] = f.start, f.end
-        integers[4, row], integers[5, row] = f.clock_back, f.fragments
+        integers[4, row], integers[5, row], integers[6, row] = f.clock_back, f.fragments, f.rest_packets
         parts[row], seconds[row] = f.part, np.float64(f.end - f.start) / 1e9
         halves[0, row], halves[1, row], halves[2, row] = f.client_port, f.server_port, f.vlan
         halves[3, row] = f.vlan_outer
@@ -59,7 +64,7 @@ def finish(flows, counts, integers, parts, seconds, halves, octets):
         octets[5, row] = f.opener
 
 
-def finalize(state: Array, flows: Array, memory: Memory) -> dict[str, Values]:
+def finalize(flows: Array, memory: Memory) -> dict[str, Values]:
     """The numeric columns; texts and dictionaries are made by the meter from the same records."""
     rows = len(flows)
     counts = memory.columns((3, len(COUNTS)), rows, np.int64)
@@ -82,4 +87,6 @@ def finalize(state: Array, flows: Array, memory: Memory) -> dict[str, Values]:
     return found
 
 
-FEATURE = Feature("core", FLOW, update, finalize)
+def feature(config: MeterConfig) -> Feature:
+    """The group; it has no options."""
+    return Feature("core", (), update, finalize, ("flows",))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowgauge.features._feature import Array, Feature, Values, look_ahead, put_views
+from flowgauge.config import MeterConfig
+from flowgauge.features._feature import Array, Feature, Layout, Values, look_ahead, put_views, state_dtype
 from flowgauge.kernels._jit import kernel
 from flowgauge.memory import Memory
 from flowgauge.schema import DIRECTIONS, TCP_FLAGS
 
-STATE = np.dtype([("packets", np.uint32, (2, 8))], align=True)
+STATE = state_dtype([("packets", np.uint32, (2, 8))])
 
 
 @kernel
@@ -45,4 +46,6 @@ def finalize(state: Array, flows: Array, memory: Memory) -> dict[str, Values]:
     }
 
 
-FEATURE = Feature("flags", STATE, update, finalize)
+def feature(config: MeterConfig) -> Feature:
+    """The group; it has no options."""
+    return Feature("flags", (Layout(STATE),), update, finalize)

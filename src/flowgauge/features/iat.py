@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowgauge.features._feature import Array, Feature, Values, look_ahead
+from flowgauge.config import MeterConfig
+from flowgauge.features._feature import Array, Feature, Layout, Values, look_ahead, state_dtype
 from flowgauge.kernels._jit import helper, kernel
 from flowgauge.kernels.moments import add_square, deviation, mean
 from flowgauge.memory import Memory
@@ -18,7 +19,7 @@ TOP = U(0xFFFFFFFFFFFFFFFF)
 NANO = 1e9
 
 # View 0 is the flow, 1 and 2 its directions.
-STATE = np.dtype(
+STATE = state_dtype(
     [
         ("total", np.uint64, (3,)),  # ns
         ("square_low", np.uint64, (3,)),
@@ -26,8 +27,7 @@ STATE = np.dtype(
         ("shortfall", np.uint64, (3,)),  # TOP minus the smallest: zero-initialised, only grows
         ("largest", np.uint64, (3,)),
         ("without", np.uint8, (3,)),  # packets that have no gap
-    ],
-    align=True,
+    ]
 )
 COLUMNS = ("iat_min_s", "iat_mean_s", "iat_std_s", "iat_max_s")
 
@@ -87,4 +87,6 @@ def finalize(state: Array, flows: Array, memory: Memory) -> dict[str, Values]:
     return found
 
 
-FEATURE = Feature("iat", STATE, update, finalize)
+def feature(config: MeterConfig) -> Feature:
+    """The group; it has no options."""
+    return Feature("iat", (Layout(STATE),), update, finalize)

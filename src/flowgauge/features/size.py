@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowgauge.features._feature import Array, Feature, Values, look_ahead, put_views
+from flowgauge.config import MeterConfig
+from flowgauge.features._feature import Array, Feature, Layout, Values, look_ahead, put_views, state_dtype
 from flowgauge.kernels._jit import inline_helper, kernel
 from flowgauge.kernels.moments import add_square, add_words, deviation, mean
 from flowgauge.memory import Memory
 from flowgauge.schema import DIRECTIONS
 
-STATE = np.dtype(
+STATE = state_dtype(
     [
         ("ip_square_low", np.uint64, (2,)),
         ("payload_square_low", np.uint64, (2,)),
@@ -21,8 +22,7 @@ STATE = np.dtype(
         ("payload_shortfall", np.uint32, (2,)),
         ("payload_max", np.uint32, (2,)),
         ("payload_packets", np.uint32, (2,)),
-    ],
-    align=True,
+    ]
 )
 TOP = np.uint32(0xFFFFFFFF)
 U = np.uint64
@@ -96,4 +96,6 @@ def finalize(state: Array, flows: Array, memory: Memory) -> dict[str, Values]:
     return found
 
 
-FEATURE = Feature("size", STATE, update, finalize)
+def feature(config: MeterConfig) -> Feature:
+    """The group; it has no options."""
+    return Feature("size", (Layout(STATE),), update, finalize)

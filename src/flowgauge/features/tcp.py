@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from flowgauge.arrays import category_array, history_array, text_array
-from flowgauge.features._feature import Array, Feature, Values, look_ahead
+from flowgauge.config import MeterConfig
+from flowgauge.features._feature import Array, Feature, Layout, Values, look_ahead, state_dtype
 from flowgauge.kernels._jit import helper, inline_helper, kernel
 from flowgauge.kernels.connection import (
     CLOSED,
@@ -72,7 +73,7 @@ MOST_TAIL = I64(0xFFFFFFFF)
 WITHOUT_BEFORE = STATE_BITS | FIN_SENT | SEEN
 
 # By end: 0 is the client. What every segment reads or changes comes first.
-STATE = np.dtype(
+STATE = state_dtype(
     [
         ("last", np.uint32, (2,)),  # highest number sent or acknowledged, plus one
         ("ack", np.uint32, (2,)),  # highest acknowledgement of what the end sent
@@ -99,8 +100,7 @@ STATE = np.dtype(
         ("gaps", np.uint32, (2,)),
         ("mss", np.uint16, (2,)),
         ("tail", np.uint32),  # time since both ends have closed, in TAIL_UNITs
-    ],
-    align=True,
+    ]
 )
 
 
@@ -343,4 +343,6 @@ def finalize(state: Array, flows: Array, memory: Memory) -> dict[str, Values]:
     return found
 
 
-FEATURE = Feature("tcp", STATE, update, finalize)
+def feature(config: MeterConfig) -> Feature:
+    """The group; it has no options."""
+    return Feature("tcp", (Layout(STATE),), update, finalize)

@@ -130,12 +130,34 @@ class _Locator(caching._CacheLocator):
         return cls()
 
 
+class _OwnLocator(_Locator):
+    """Puts a kernel beside its source, in a folder whose name says what that is made of."""
+
+    def __init__(self, py_file: str) -> None:
+        self._folder = os.path.dirname(py_file)
+
+    def get_cache_path(self) -> str:
+        return self._folder
+
+    @classmethod
+    def from_function(cls, py_func: Callable[..., Any], py_file: str) -> _OwnLocator:
+        return cls(py_file)
+
+
 class _CacheImpl(caching.CompileResultCacheImpl):
     _locator_classes = (_Locator,)
 
 
 class _KernelCache(caching.FunctionCache):
     _impl_class = _CacheImpl
+
+
+class _OwnCacheImpl(caching.CompileResultCacheImpl):
+    _locator_classes = (_OwnLocator,)
+
+
+class _OwnCache(caching.FunctionCache):
+    _impl_class = _OwnCacheImpl
 
 
 def _uncompiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -233,6 +255,16 @@ def _compile(function: Callable[..., Any], entry: bool = True, **flags: Any) -> 
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile a kernel that reads columns and tables (bounds unchecked as shipped)."""
     return _compile(function)
+
+
+def user_kernel(function: Callable[..., Any], cached: bool) -> Any:
+    """A :func:`byte_kernel` of a generated module, cached beside that."""
+    if not JIT:
+        return _uncompiled(function)
+    dispatcher = numba.njit(nogil=True, error_model="numpy", _nrt=False, boundscheck=True)(function)
+    if cached:
+        dispatcher._cache = _OwnCache(function)
+    return Kernel(dispatcher)
 
 
 def helper(function: Callable[..., Any]) -> Any:
@@ -352,6 +384,29 @@ def _high_product(a: Any, b: Any) -> np.uint64:
 
 
 multiply_high = _high_multiplier() if JIT else _high_product
+
+
+def _leading_zero_counter() -> Any:
+    """A kernel (value) -> the zero bits above the highest bit set in a uint64; 64 for 0."""
+
+    @intrinsic
+    def count(typing_context: Any, value: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.ctlz(args[0], ir.Constant(ir.IntType(1), 0))
+
+        return types.uint64(types.uint64), generate
+
+    def zeros(value):  # type: ignore[no-untyped-def]
+        return count(value)
+
+    return helper(zeros)
+
+
+def _count_leading_zeros(value: Any) -> np.uint64:
+    return np.uint64(64 - int(value).bit_length())
+
+
+leading_zeros = _leading_zero_counter() if JIT else _count_leading_zeros
 
 
 def _place(context: Any, builder: Any, kind: Any, array: Any, at: Any, width: int) -> Any:

@@ -49,6 +49,7 @@ from flowgauge.kernels.state import (
     END_ACTIVE,
     END_IDLE,
     END_REUSE,
+    END_WINDOW,
     FULL,
     IN_CLOSING,
     LATE,
@@ -102,6 +103,8 @@ def _verdict(q, k, c, s):
         return NEW_FLOW, END_REUSE
     if c.active != NEVER and q.time - k.part_start > c.active:
         return NEXT_PART, END_ACTIVE
+    if c.window != NEVER and q.time // c.window > k.part_window:
+        return NEXT_PART, END_WINDOW
     return STAYS, END_GONE
 
 
@@ -144,9 +147,11 @@ def _open_flow(q, k, s, c, services, previous):
 
 
 @helper
-def _open_record(q, k, f, capture):
+def _open_record(q, k, c, f, capture):
     """Begin the record `f` of a key."""
-    k.part_start = q.time
+    k.part_start, k.counted = q.time, 0
+    if c.window != NEVER:
+        k.part_window = q.time // c.window
     if q.direction == 0:
         f.client_hi, f.client_lo, f.server_hi, f.server_lo = q.src_hi, q.src_lo, q.dst_hi, q.dst_lo
         f.client_port, f.server_port = q.src_port, q.dst_port
@@ -237,20 +242,33 @@ def _lacks_room(t):
     return no_key or (s.free_slots == 0 and s.fresh_slot == len(t.flows))
 
 
+@helper
+def _is_rest(q, k, c):
+    """Whether a packet lies behind those of its record that count."""
+    if c.first_time != NEVER and q.time - k.part_start > c.first_time:
+        return True
+    k.counted += np.uint32(1)
+    return c.first_packets != NEVER and I64(k.counted) > c.first_packets
+
+
 @inline_helper
 def _count(q, t, number):
-    """Count a packet into the flow on its key; the slot of its record."""
+    """Count a packet into the flow on its key; the slot of its record, or -1 where it is only counted."""
     k, s = t.keys[number], t.state[0]
     q.direction = q.swapped ^ np.uint8(k.marks & CLIENT_IS_B != 0)
     if k.slot < 0:
         k.slot = new_slot(s, t.free_slots)
         q.begins |= OPENS
-        _open_record(q, k, t.flows[k.slot], (s.flow_base + q.record_offset) >> I64(40))
+        _open_record(q, k, t.config[0], t.flows[k.slot], (s.flow_base + q.record_offset) >> I64(40))
         if q.tunnel_depth != 0:
             t.flows[k.slot].tunnel = NO_STACK_YET
             s.without_stack += 1
-    if _count_time(q, k):
-        t.flows[k.slot].clock_back += 1
+    slot, back = k.slot, _count_time(q, k)
+    if t.config[0].limits and _is_rest(q, k, t.config[0]):
+        t.flows[slot].rest_packets += 1
+        slot = np.int32(-1)
+    elif back:
+        t.flows[slot].clock_back += 1
     if q.gap < 0 and k.bucket < 0:
         wheel_add(s, t.config[0], t.keys, t.buckets, number)
     s.ordinal += 1
@@ -259,7 +277,7 @@ def _count(q, t, number):
         k.marks |= PROGRESSED
     if q.connection == ENDS and track(k, q):
         _note_closed(t, number)
-    return k.slot
+    return slot
 
 
 @inline_helper

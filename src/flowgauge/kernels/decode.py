@@ -42,7 +42,7 @@ def _clear_headers(q):
     q.tcp_wscale = NO_WSCALE
     q.icmp_type = q.icmp_code = 0
     q.fragment = NOT_FRAGMENT
-    q.fragment_id = 0
+    q.ip_id = 0
     q.length_lies = 0
 
 
@@ -69,14 +69,15 @@ def decode_rows(data, p, begin, stop, walk, reasons, saved, seed):
         w.row = i
         q = p.packets[i]
         w.wire_bytes += q.frame_len
-        end = q.offset + U(q.caplen)
+        begin = U(q.offset)
+        end = begin + U(q.caplen)
         _clear(q)
-        w.wire_end = q.offset + U(max(q.frame_len, q.caplen))
-        reason = link_header(data, q, w, q.offset, end, U(q.link))
+        w.wire_end = begin + U(max(q.frame_len, q.caplen))
+        reason = link_header(data, q, w, begin, end, U(q.link))
         if reason == METERED:
             reason = tags(data, q, w, end)
         inside, stop_at = False, min(end, w.wire_end)
-        q.ip_begin = w.at - q.offset
+        q.ip_begin = w.at - begin
         while reason == METERED:
             reason = network(data, q, w, stop_at)
             if reason == METERED:

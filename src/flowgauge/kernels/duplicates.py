@@ -76,7 +76,7 @@ def _bounds(data, q):
 
     A length of 0 stands for all that was on the wire, and no packet is longer than that.
     """
-    begin = q.offset + U(q.ip_begin)
+    begin = U(q.offset) + U(q.ip_begin)
     wire = U(max(q.frame_len, q.caplen)) - U(q.ip_begin)
     if data[begin] >> 4 == 4:
         length = be16(data, begin + U(2))
@@ -224,10 +224,10 @@ def _is_sampled(data, q):
     Identification and lengths are in the first word of IP, the transport's checksum and the first of its payload in
     the last.
     """
-    begin = q.offset + U(q.ip_begin)
+    begin = U(q.offset) + U(q.ip_begin)
     first = be64(data, begin)
     first &= _IPV4_FIRST if first >> U(60) == U(4) else _IPV6_FIRST
-    last = be64(data, min(q.payload_offset + U(min(q.payload_len, 4)), q.offset + U(q.caplen)) - U(8))
+    last = be64(data, min(U(q.payload_offset) + U(min(q.payload_len, 4)), U(q.offset) + U(q.caplen)) - U(8))
     mixed = first * MIXER ^ last * U(0xC2B2AE3D27D4EB4F)
     return (mixed ^ mixed >> U(32)) * MIXER <= SAMPLED
 

@@ -86,7 +86,7 @@ def _half_name(seed, first, q, rest, realm):
     total += (seed[first + 2] + (q.src_lo >> U(32))) * (seed[first + 3] + (q.src_lo & LOW))
     total += (seed[first + 4] + (q.dst_hi >> U(32))) * (seed[first + 5] + (q.dst_hi & LOW))
     total += (seed[first + 6] + (q.dst_lo >> U(32))) * (seed[first + 7] + (q.dst_lo & LOW))
-    total += (seed[first + 8] + U(q.fragment_id)) * (seed[first + 9] + rest)
+    total += (seed[first + 8] + U(q.ip_id)) * (seed[first + 9] + rest)
     total += (seed[first + 10] + realm) * seed[first + 11]
     return total >> U(32)
 

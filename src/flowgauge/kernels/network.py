@@ -39,11 +39,10 @@ def _set_length(q, w, at, length, header):
 
 
 @byte_helper
-def _set_fragment(q, offset, more, identification):
+def _set_fragment(q, offset, more):
     """Note a fragment; an offset of 0 with nothing to come is none (RFC 6946)."""
     if offset != U(0) or more != U(0):
         q.fragment = TAIL_FRAGMENT if offset != U(0) else FIRST_FRAGMENT
-        q.fragment_id = identification
 
 
 @inline_byte_helper
@@ -64,8 +63,9 @@ def _ipv4(data, q, w, end):
     q.ip_version = 4
     _set_length(q, w, at, length, header)
     flags = be16(data, at + U(6))
-    _set_fragment(q, flags & U(0x1FFF), flags & U(0x2000), be16(data, at + U(4)))
-    q.protocol = data[at + U(9)]
+    _set_fragment(q, flags & U(0x1FFF), flags & U(0x2000))
+    q.ip_id = be16(data, at + U(4))
+    q.tos, q.ttl, q.protocol = data[at + U(1)], data[at + U(8)], data[at + U(9)]
     q.src_lo = be32(data, at + U(12))
     q.dst_lo = be32(data, at + U(16))
     w.at = at + header
@@ -88,7 +88,8 @@ def _extensions(data, q, w, end):
             if end < at + U(8):
                 return TRUNCATED_EXTENSION
             field = be16(data, at + U(2))
-            _set_fragment(q, field >> U(3), field & U(1), be32(data, at + U(4)))
+            _set_fragment(q, field >> U(3), field & U(1))
+            q.ip_id = be32(data, at + U(4))
             length = U(8)
         elif next_header in (HOP_BY_HOP, ROUTING, DESTINATION, AUTHENTICATION):
             if end < at + U(2):
@@ -129,7 +130,8 @@ def _ipv6(data, q, w, end):
     if data[at] >> 4 != 6:
         return BAD_IP_VERSION
     q.ip_version = 6
-    q.protocol = data[at + U(6)]
+    q.tos = be16(data, at) >> U(4) & U(0xFF)
+    q.protocol, q.ttl = data[at + U(6)], data[at + U(7)]
     length = be16(data, at + U(4))
     if length == U(0) and q.protocol == HOP_BY_HOP:
         length = _jumbo_length(data, at + U(40), end)

@@ -37,9 +37,14 @@ NOT_FRAGMENT, FIRST_FRAGMENT, TAIL_FRAGMENT = np.uint8(0), np.uint8(1), np.uint8
 
 def in_lines(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """The same record in whole lines of the cache, so that what is near in it is never on one line more."""
+    return in_units(dtype, CACHE_LINE)
+
+
+def in_units(dtype: np.dtype[Any], unit: int) -> np.dtype[Any]:
+    """The same record with a size that is a multiple of `unit` bytes."""
     names = list(dtype.names or ())
     fields = [(dtype.fields or {})[name] for name in names]
-    size = -(-dtype.itemsize // CACHE_LINE) * CACHE_LINE
+    size = -(-dtype.itemsize // unit) * unit
     layout: Any = {
         "names": names,
         "formats": [field[0] for field in fields],
@@ -100,17 +105,21 @@ PACKET = in_lines(
             ("length_lies", np.uint8),  # 1 where the IP length is more than the wire held
             ("vlan", np.uint16),  # innermost tag's VID, 0 is none
             # where it was captured, and the rest of its headers
-            ("offset", np.uint64),  # of the first captured byte, in the source's buffer
             ("record_offset", np.int64),  # of the record, in the uncompressed input
             ("number", np.int64),  # frame number in its file, from 1
             ("src_mac", np.uint64),
             ("dst_mac", np.uint64),
-            ("payload_offset", np.uint64),  # in the source's buffer
+            ("offset", np.uint32),  # of the first captured byte, in the source's buffer
             ("caplen", np.uint32),  # bytes captured
             ("ip_begin", np.uint32),  # where the outermost IP packet begins in the captured bytes
-            ("fragment_id", np.uint32),
+            ("payload_offset", np.uint32),  # in the source's buffer
+            ("payload_caplen", np.uint32),  # bytes of the payload that were captured
+            ("ip_id", np.uint32),  # identification; IPv6: of a fragment, else 0
             ("link", np.uint16),  # LINKTYPE_ value
             ("vlan_outer", np.uint16),  # first tag's VID
+            ("ttl", np.uint8),  # or hop limit
+            ("tos", np.uint8),  # or traffic class: DSCP << 2 | ECN
+            ("header_len", np.uint8),  # bytes of the transport header; 0 but for TCP, UDP and SCTP
             # what few packets have: neither set nor read for the others
             ("tunnel_id", np.uint32, (MAX_TUNNELS,)),  # outermost first, of the first tunnel_depth
             ("tunnel_kind", np.uint8, (MAX_TUNNELS,)),

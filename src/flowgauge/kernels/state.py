@@ -56,6 +56,8 @@ KEY = in_lines(
             ("sooner", np.int32),  # the key before in the bucket, -1 at the head
             ("wscale", np.uint8, (2,)),
             ("client_by", np.uint8),
+            ("counted", np.uint32),  # packets of the record, where only its first ones count
+            ("part_window", np.int64),  # number of the window that the record lies in, where there are windows
         ],
         align=True,
     )
@@ -99,6 +101,7 @@ FLOW = in_lines(
             ("icmp_code", np.uint8),
             ("opener", np.uint8),  # direction of the record's first packet
             ("has_icmp", np.uint8),  # that packet has an ICMP header
+            ("rest_packets", np.uint32),  # packets behind those that count
         ],
         align=True,
     )
@@ -130,7 +133,7 @@ CLOSED = CLOSED_FIN | CLOSED_RST
 CLIENT_BY = ("first", "port", "previous", "icmp", "synack", "syn")
 BY_FIRST, BY_PORT, BY_PREVIOUS, BY_ICMP, BY_SYNACK, BY_SYN = (np.uint8(code) for code in range(6))
 
-END_REASONS = ("eof", "stop", "limit", "active", "idle", "reuse", "fin", "rst", "late")
+END_REASONS = ("eof", "stop", "limit", "active", "idle", "reuse", "fin", "rst", "late", "window")
 (
     END_EOF,
     END_STOP,
@@ -141,7 +144,8 @@ END_REASONS = ("eof", "stop", "limit", "active", "idle", "reuse", "fin", "rst", 
     END_FIN,
     END_RST,
     END_LATE,
-) = (np.uint8(code) for code in range(9))
+    END_WINDOW,
+) = (np.uint8(code) for code in range(10))
 
 # Why `assign` stopped before the end of the batch.
 DONE, FULL, REBUILD = np.int64(0), np.int64(1), np.int64(2)
@@ -185,12 +189,16 @@ CONFIG = np.dtype(
         ("active", np.int64),
         ("attempt", np.int64),
         ("max_keys", np.int64),
+        ("first_packets", np.int64),  # of a record that count, NEVER is all
+        ("first_time", np.int64),  # ns of a record that count, NEVER is all
+        ("window", np.int64),  # ns of a window, NEVER is off
         ("hosts", np.uint8),
         ("vlan_in_key", np.uint8),
         ("tcp_end", np.uint8),
         ("forget", np.uint8),
         ("first_is_client", np.uint8),
         ("services_only", np.uint8),
+        ("limits", np.uint8),  # whether only the first packets of a record count
     ],
     align=True,
 )

@@ -89,11 +89,13 @@ def _icmp(data, q, w, end, table):
 
 
 @byte_helper
-def _set_payload(q, w, header, trailer):
-    """Payload between a transport header and a trailer of these lengths."""
+def _set_payload(q, w, end, header, trailer):
+    """Payload between a transport header and a trailer of these lengths; captured bytes end at `end`."""
     available = w.ip_end - w.at if w.ip_end > w.at else U(0)
-    q.payload_len = available - header - trailer if available > header + trailer else U(0)
-    q.payload_offset = w.at + header
+    length = available - header - trailer if available > header + trailer else U(0)
+    begin = w.at + header
+    q.payload_len, q.payload_offset, q.header_len = length, begin, header
+    q.payload_caplen = min(length, end - begin) if end > begin else U(0)
 
 
 @inline_byte_helper
@@ -102,7 +104,7 @@ def transport(data, q, w, end):
     end = min(end, w.ip_end)
     header, trailer = U(0), U(0)
     if q.fragment == TAIL_FRAGMENT:
-        _set_payload(q, w, header, trailer)
+        _set_payload(q, w, end, header, trailer)
         return METERED
     if q.protocol == TCP or q.protocol == UDP or q.protocol == SCTP:
         if end < w.at + U(4):
@@ -119,5 +121,5 @@ def transport(data, q, w, end):
         reason = _icmp(data, q, w, end, 0 if q.protocol == ICMP else 1)
         if reason != METERED:
             return reason
-    _set_payload(q, w, header, trailer)
+    _set_payload(q, w, end, header, trailer)
     return METERED

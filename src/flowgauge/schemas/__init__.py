@@ -6,22 +6,23 @@ Importing this package loads neither NumPy nor pyarrow; converting a batch does.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from flowgauge.config import MeterConfig, make_config
 from flowgauge.errors import ConfigError
-from flowgauge.schema import GROUPS, Column, native_columns
-from flowgauge.schemas import basic, zeek
+from flowgauge.schema import ALL_GROUPS, GROUPS, Column, custom_columns, native_columns
+from flowgauge.schemas import basic, cic, nfstream, zeek
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["SCHEMAS", "Schema", "columns", "described", "get_schema"]
+__all__ = ["SCHEMAS", "Schema", "columns", "get_schema"]
 
 
 class Columns(Protocol):
-    """Columns of a table with these label fields, made from these feature groups."""
+    """Columns of a table with these label fields, made by a meter of this configuration."""
 
-    def __call__(self, labels: Iterable[str] = (), features: Iterable[str] = GROUPS) -> tuple[Column, ...]:
+    def __call__(self, labels: Iterable[str] = (), config: MeterConfig = ALL_GROUPS) -> tuple[Column, ...]:
         """The columns, in order."""
 
 
@@ -39,9 +40,17 @@ class Schema(NamedTuple):
     extras: tuple[str, ...] = ()
     omits_null: bool = False
 
+    def listed(self, labels: Iterable[str] = (), config: MeterConfig = ALL_GROUPS) -> tuple[Column, ...]:
+        """All columns of the table: its own, and those of users' features behind them."""
+        own = self.columns(labels, config)
+        if self.convert is _unchanged:  # native columns hold them
+            return own
+        hidden = config.anonymize is not None
+        return (*own, *(column for feature in config.custom for column in custom_columns(feature, hidden)))
 
-def _native(labels: Iterable[str] = (), features: Iterable[str] = GROUPS) -> tuple[Column, ...]:
-    return native_columns(features, labels)
+
+def _native(labels: Iterable[str] = (), config: MeterConfig = ALL_GROUPS) -> tuple[Column, ...]:
+    return native_columns(config, labels)
 
 
 def _unchanged(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -54,6 +63,9 @@ SCHEMAS: dict[str, Schema] = {
         Schema("native", (), _native, _unchanged),
         Schema("basic", basic.FEATURES, basic.columns, basic.convert),
         Schema("zeek", zeek.FEATURES, zeek.columns, zeek.convert, zeek.EXTRAS, omits_null=True),
+        Schema("nfstream", nfstream.FEATURES, nfstream.columns, nfstream.convert, nfstream.EXTRAS),
+        Schema("cic", cic.FEATURES, cic.columns, cic.convert, cic.EXTRAS),
+        Schema("cic2017", cic.FEATURES, cic.columns_2017, cic.convert_2017, cic.EXTRAS),
     )
 }
 """Every schema by its name."""
@@ -66,27 +78,10 @@ def get_schema(name: str) -> Schema:
     return SCHEMAS[name]
 
 
-def columns(
-    schema: str = "native", *, labels: Iterable[str] = (), features: Iterable[str] = GROUPS
-) -> tuple[Column, ...]:
-    """Every column of a schema: name, type, unit, group, role, definition."""
-    return get_schema(schema).columns(labels, features)
+def columns(schema: str = "native", *, labels: Iterable[str] = (), **options: Any) -> tuple[Column, ...]:
+    """Every column of a schema: name, type, unit, group, role, definition.
 
-
-def described(schema: pa.Schema) -> pa.Schema:
-    """The same fields, each with unit, group, role and definition of its column as metadata.
-
-    The columns are those of the schema that has the most of these names. Fields that it does not have, and those
-    that bring metadata of their own, stay as they are.
+    `options` are those of `flowgauge extract` that change columns, such as `features`; by default all groups are there.
     """
-    names = set(schema.names)
-    tables = [{column.name: column for column in known.columns()} for known in SCHEMAS.values()]
-    table = max(tables, key=lambda columns: len(names & columns.keys()))
-    for position, field in enumerate(schema):
-        if field.name in table and not field.metadata:
-            schema = schema.set(position, field.with_metadata(_metadata(table[field.name])))
-    return schema
-
-
-def _metadata(column: Column) -> dict[str, str]:
-    return {name: value for name, value in column._asdict().items() if name not in ("name", "type")}
+    config = make_config(**{"features": GROUPS, **options})
+    return get_schema(schema).listed(labels, config)

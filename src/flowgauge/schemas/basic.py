@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from flowgauge.schema import GROUPS, Column
+from flowgauge.config import MeterConfig
+from flowgauge.schema import ALL_GROUPS, Column
+from flowgauge.schemas._batch import with_custom
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,7 +47,7 @@ _COLUMNS = tuple(
 )
 
 
-def columns(labels: Iterable[str] = (), features: Iterable[str] = GROUPS) -> tuple[Column, ...]:
+def columns(labels: Iterable[str] = (), config: MeterConfig = ALL_GROUPS) -> tuple[Column, ...]:
     """The twelve columns, whatever the labels and features are."""
     return _COLUMNS
 
@@ -66,4 +68,5 @@ def convert(batch: pa.RecordBatch) -> pa.RecordBatch:
     arrays["PacketsBytesAvg"] = pc.divide(arrays["FlowBytes"].cast(pa.float64()), arrays["FlowPackets"])
     is_udp = pc.equal(kept["protocol"], 17).cast(pa.int32())
     arrays["Protocol"] = pa.DictionaryArray.from_arrays(is_udp, pa.array(_PROTOCOLS.values(), pa.string()))
-    return pa.RecordBatch.from_arrays([arrays[name] for name in schema.names], schema=schema)
+    made = pa.RecordBatch.from_arrays([arrays[name] for name in schema.names], schema=schema)
+    return with_custom(made, kept)

@@ -7,7 +7,10 @@ import ipaddress
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from flowgauge.schema import GROUPS, Column
+from flowgauge.config import MeterConfig
+from flowgauge.schema import ALL_GROUPS, Column
+from flowgauge.schemas._batch import numbers as _numbers
+from flowgauge.schemas._batch import with_custom
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,7 +68,7 @@ _LOCAL = (
 )
 
 
-def columns(labels: Iterable[str] = (), features: Iterable[str] = GROUPS) -> tuple[Column, ...]:
+def columns(labels: Iterable[str] = (), config: MeterConfig = ALL_GROUPS) -> tuple[Column, ...]:
     """The columns of conn.log, whatever the labels and features are."""
     return _COLUMNS
 
@@ -116,23 +119,13 @@ def convert(batch: pa.RecordBatch) -> pa.RecordBatch:
         arrays[f"{side}_bytes"] = pa.array(sizes.astype(np.int64), mask=instant)
     schema = arrow_schema(_COLUMNS)
     made = [_array(arrays[field.name], field.type) for field in schema]
-    return pa.RecordBatch.from_arrays(made, schema=schema)
+    return with_custom(pa.RecordBatch.from_arrays(made, schema=schema), batch)
 
 
 def _array(values: Any, kind: pa.DataType) -> pa.Array:
     import pyarrow as pa
 
     return values if isinstance(values, pa.Array) else pa.array(values, kind)
-
-
-def _numbers(batch: pa.RecordBatch, name: str) -> NDArray[Any]:
-    """A column as NumPy; null is 0."""
-    import pyarrow.compute as pc
-
-    values = batch[name]
-    filled = pc.fill_null(values, 0) if values.null_count else values
-    found: NDArray[Any] = filled.to_numpy(zero_copy_only=False)
-    return found
 
 
 def _start(batch: pa.RecordBatch) -> NDArray[np.int64]:

@@ -9,7 +9,6 @@ from typing import IO, Any
 import pyarrow as pa
 
 from flowgauge.errors import ConfigError
-from flowgauge.schemas import described
 from flowgauge.sinks.output import Output
 from flowgauge.sinks.sink import Opener, Sink
 
@@ -39,7 +38,7 @@ def open_sink(
     """A sink, to be used as a context manager, for record batches of `schema`.
 
     `output` is a path, "-" (standard output) or a binary file object. The format is `format`, else that of
-    the extension, else CSV for a stream. `metadata` and the definitions of the columns are
+    the extension, else CSV for a stream. `metadata` and that of the fields are
     stored by Parquet and Arrow; with `omit_null` JSON leaves out what is null. Raises ConfigError for a format that is
     not known; entering the context raises SinkError where the output cannot be opened.
     """
@@ -50,9 +49,7 @@ def open_sink(
     if compression is not None:
         extension = os.path.splitext(stem)[1]
     chosen = _chosen(format) if format is not None else _by_extension(extension, name if is_path else None)
-    return Sink(
-        Output(output), described(schema).with_metadata(metadata or {}), _opener(chosen, compression, omit_null)
-    )
+    return Sink(Output(output), schema.with_metadata(metadata or {}), _opener(chosen, compression, omit_null))
 
 
 def _chosen(format: str) -> str:

@@ -28,6 +28,7 @@ from flowgauge.kernels.lines import (
     put_times,
     start_lines,
 )
+from flowgauge.sinks.flat import hex_array, is_list
 
 _LINES = 1024  # at a time: their slots stay in the second-level cache
 _SLOT_BYTES = 1 << 22  # of all slots together, where texts are long
@@ -44,6 +45,7 @@ class Notation(NamedTuple):
     escape: Callable[[str], str]
     not_finite: bool  # whether nan and inf can be written
     omits_null: bool = False  # whether a null leaves nothing, but in the first column
+    lists: bool = False  # whether it has lists, written as JSON does
 
 
 class _Column(NamedTuple):
@@ -98,6 +100,10 @@ class LineFormatter:
         kind = array.type
         if pa.types.is_dictionary(kind) or pa.types.is_string(kind):
             return self._strings(array, before, self._notation.quote)
+        if pa.types.is_binary(kind):
+            return self._strings(hex_array(array), before, self._notation.quote)
+        if is_list(kind):
+            return self._strings(self._joined_lists(array), before, "")
         if pa.types.is_floating(kind):
             return self._floats(array, before)
         if pa.types.is_integer(kind) and kind != pa.uint64():
@@ -142,6 +148,15 @@ class LineFormatter:
             escaped = pa.array(map(self._notation.escape, texts.to_pylist()), pa.string())
             last = self._dictionaries[before] = (texts, escaped)
         return last[1]
+
+    def _joined_lists(self, array: pa.Array) -> pa.Array:
+        """The text of lists of numbers."""
+        if isinstance(array, pa.FixedSizeListArray):
+            array = array.cast(pa.list_(array.type.value_type))
+        words = pc.coalesce(array.values.cast(pa.string()), self._notation.null)
+        null = array.is_null() if array.null_count else None
+        lists = pa.ListArray.from_arrays(array.offsets, words, mask=null)
+        return pc.binary_join_element_wise("[", pc.binary_join(lists, ","), "]", "")
 
     def _column(self, put: Callable[..., int], values: tuple[Any, ...], array: pa.Array, around: _Around) -> _Column:
         before, after = around.before + around.quote, around.quote

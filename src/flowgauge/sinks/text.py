@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from flowgauge.errors import ConfigError
+from flowgauge.sinks.flat import check_lists, flat_batch, flat_schema
 from flowgauge.sinks.lines import LineFormatter, Notation
 from flowgauge.sinks.output import Output
 
@@ -24,7 +24,7 @@ def _json_text(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)[1:-1]
 
 
-# RFC 4180, but lines end in a line feed alone; a null is an empty field.
+# RFC 4180, but lines end in a line feed alone; a null is an empty field, a list a column for each of its places.
 CSV = Notation(
     before=lambda number, name: "," if number else "",
     end="\n",
@@ -41,6 +41,7 @@ JSON = Notation(
     quote='"',
     escape=_json_text,
     not_finite=False,
+    lists=True,
 )
 
 
@@ -52,17 +53,16 @@ class TextWriter:
     def __init__(
         self, output: Output, schema: pa.Schema, notation: Notation, *, header: str = "", compression: str | None = None
     ) -> None:
-        for field in schema:
-            if pa.types.is_nested(field.type):
-                raise ConfigError(f"column {field.name!r} holds {field.type}, which is no text; write Parquet or Arrow")
-        self._formatter = LineFormatter(schema, notation)
+        check_lists(schema)
+        self._flat = None if notation.lists else flat_schema(schema)
+        self._formatter = LineFormatter(self._flat or schema, notation)
         self._stream = _compressed(output, compression)
         self._stream.write(header.encode())
 
     def write(self, table: pa.Table) -> None:
         """Write the rows of a table."""
         for batch in table.to_batches():
-            for piece in self._formatter.format(batch):
+            for piece in self._formatter.format(batch if self._flat is None else flat_batch(batch, self._flat)):
                 self._stream.write(piece)
 
     def close(self) -> None:
@@ -80,7 +80,7 @@ def _compressed(output: Output, compression: str | None) -> Any:
 
 def csv_writer(output: Output, schema: pa.Schema, compression: str | None = None) -> TextWriter:
     """A CSV writer; the header is there even without any row."""
-    header = ",".join(map(_csv_text, schema.names)) + "\n"
+    header = ",".join(map(_csv_text, flat_schema(schema).names)) + "\n"
     return TextWriter(output, schema, CSV, header=header, compression=compression)
 
 

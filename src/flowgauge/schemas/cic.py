@@ -1,0 +1,291 @@
+"""Schemas `cic` and `cic2017`: the columns of CICFlowMeter 4 and of the CSV files of CIC-IDS2017, by their published
+formulas and without the bugs of that program (docs/migration.md lists those).
+
+Forward is from the client. Lengths are payload bytes, times µs. Averages and deviations of nothing are 0, as there; a
+rate over no time is null.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from flowgauge.config import MeterConfig
+from flowgauge.schema import ALL_GROUPS, EXTRA_COLUMNS, TCP_FLAGS, Column
+from flowgauge.schemas._batch import numbers, with_custom
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+FEATURES = ("core", "size", "flags", "tcp", "activity", "bulk", "cic")
+EXTRAS = tuple(name for name, column in EXTRA_COLUMNS.items() if column.group == "cic")
+_MICROSECOND = 1000  # ns
+_UNLABELLED = "NeedManualLabel"
+
+
+class _Row(NamedTuple):
+    """A column: its names in both schemas, what it is, and how it is made of a native batch."""
+
+    name: str
+    name_2017: str
+    kind: str
+    unit: str
+    role: str
+    text: str
+    make: Callable[[pa.RecordBatch], Any]
+
+
+def _plain(native: str) -> Callable[[pa.RecordBatch], Any]:
+    return lambda batch: batch[native]
+
+
+def _number(native: str) -> Callable[[pa.RecordBatch], Any]:
+    return lambda batch: numbers(batch, native)
+
+
+def _micros(native: str, scale: float = 1e3) -> Callable[[pa.RecordBatch], Any]:
+    """A time of another unit in µs."""
+    return lambda batch: numbers(batch, native) / scale
+
+
+def _seconds(native: str) -> Callable[[pa.RecordBatch], Any]:
+    return lambda batch: (numbers(batch, native) * 1e6).round(3)
+
+
+def _per_second(native: str) -> Callable[[pa.RecordBatch], Any]:
+    """A total by the duration; null where that is 0."""
+    return lambda batch: _ratio(numbers(batch, native), numbers(batch, "duration_s"))
+
+
+def _by(native: str, other: str) -> Callable[[pa.RecordBatch], Any]:
+    """A quotient of two columns; null where the second is 0."""
+    return lambda batch: _ratio(numbers(batch, native), numbers(batch, other))
+
+
+def _ratio(total: NDArray[Any], by: NDArray[Any]) -> pa.Array:
+    import numpy as np
+    import pyarrow as pa
+
+    none = by == 0
+    return pa.array(total / np.where(none, 1, by), pa.float64(), mask=none)
+
+
+def _identity() -> Iterable[_Row]:
+    yield _Row(
+        "Flow ID", "Flow ID", "string", "", "id", "address-address-port-port-protocol, lower address first", _ids
+    )
+    for side, words, end in (("Src", "Source", "client"), ("Dst", "Destination", "server")):
+        ip, port = f"{end}_ip", f"{end}_port"
+        yield _Row(f"{side} IP", f"{words} IP", "string", "", "id", f"address of the {end}", _plain(ip))
+        yield _Row(f"{side} Port", f"{words} Port", "uint16", "", "id", f"port of the {end}", _plain(port))
+    yield _Row("Protocol", "Protocol", "uint8", "", "feature", "IP protocol number", _plain("protocol"))
+    text = "earliest packet time, UTC, dd/MM/yyyy hh:mm:ss AM or PM"
+    yield _Row("Timestamp", "Timestamp", "string", "", "id", text, _timestamps)
+    yield _Row("Flow Duration", "Flow Duration", "int64", "µs", "feature", "latest − earliest packet time", _durations)
+
+
+def _lengths() -> Iterable[_Row]:
+    rows = (("Total Fwd Packet", "Total Fwd Packets", "up"), ("Total Bwd packets", "Total Backward Packets", "down"))
+    for name, old, view in rows:
+        text = f"packets {_WORDS[view]}"
+        yield _Row(name, old, "int64", "packets", "feature", text, _plain(f"{view}_packets"))
+    for way, view in _WAYS:
+        text, make = f"payload bytes {_WORDS[view]}", _plain(f"{view}_payload_bytes")
+        name = f"Total Length of {way} Packet"
+        yield _Row(name, f"{name}s", "int64", "bytes", "feature", text, make)
+    for way, view in _WAYS:
+        for word in ("Max", "Min", "Mean", "Std"):
+            name, text = f"{way} Packet Length {word}", f"{word.lower()} of payload lengths {_WORDS[view]}"
+            make = _number(f"{view}_payload_len_{word.lower()}")
+            yield _Row(name, name, _kind(word), "bytes", "feature", text, make)
+
+
+def _kind(word: str) -> str:
+    return "int64" if word in ("Max", "Min") else "float64"
+
+
+def _gaps() -> Iterable[_Row]:
+    for name, native, text in (
+        ("Flow Bytes/s", "payload_bytes", "payload bytes / duration; null where that is 0"),
+        ("Flow Packets/s", "packets", "packets / duration; null where that is 0"),
+    ):
+        yield _Row(name, name, "float64", "1/s", "feature", text, _per_second(native))
+    for way, view in (("Flow", ""), *_WAYS):
+        for word, native in (("Total", "total"), ("Mean", "mean"), ("Std", "std"), ("Max", "max"), ("Min", "min")):
+            if word == "Total" and way == "Flow":
+                continue
+            name = f"{way} IAT {word}"
+            text = f"{native} of the times between packets {_WORDS[view]}"
+            column = f"{view}_cic_gap_{native}" if view else f"cic_gap_{native}"
+            yield _Row(name, name, "float64", "µs", "feature", text, _micros(column))
+
+
+def _flags() -> Iterable[_Row]:
+    for flag in ("PSH", "URG"):
+        for way, view in _WAYS:
+            make = _plain(f"{view}_{flag.lower()}_packets")
+            name, text = f"{way} {flag} Flags", f"packets with {flag} set {_WORDS[view]}"
+            yield _Row(name, name, "int64", "packets", "feature", text, make)
+    for way, view in _WAYS:
+        name, text = f"{way} Header Length", f"bytes of transport headers {_WORDS[view]}"
+        yield _Row(name, name, "int64", "bytes", "feature", text, _plain(f"{view}_cic_header_bytes"))
+    for way, view in _WAYS:
+        name, text = f"{way} Packets/s", f"packets {_WORDS[view]} / duration; null where that is 0"
+        yield _Row(name, name, "float64", "1/s", "feature", text, _per_second(f"{view}_packets"))
+
+
+def _totals() -> Iterable[_Row]:
+    for word in ("Min", "Max"):
+        text, make = f"{word.lower()} of payload lengths", _number(f"payload_len_{word.lower()}")
+        yield _Row(f"Packet Length {word}", f"{word} Packet Length", "int64", "bytes", "feature", text, make)
+    for word in ("Mean", "Std"):
+        name, text = f"Packet Length {word}", f"{word.lower()} of payload lengths"
+        yield _Row(name, name, "float64", "bytes", "feature", text, _number(f"payload_len_{word.lower()}"))
+    name, text = "Packet Length Variance", "square of Packet Length Std"
+    yield _Row(name, name, "float64", "bytes²", "feature", text, lambda b: numbers(b, "payload_len_std") ** 2)
+    for flag in ("FIN", "SYN", "RST", "PSH", "ACK", "URG", "CWR", "ECE"):
+        assert flag.lower() in TCP_FLAGS
+        name, text = f"{flag} Flag Count", f"packets with {flag} set"
+        old = "CWE Flag Count" if flag == "CWR" else name  # its misspelling
+        yield _Row(name, old, "int64", "packets", "feature", text, _plain(f"{flag.lower()}_packets"))
+    name, text = "Down/Up Ratio", "backward packets / forward packets; null without a forward one"
+    yield _Row(name, name, "float64", "", "feature", text, _by("down_packets", "up_packets"))
+    name, text = "Average Packet Size", "payload bytes / packets"
+    yield _Row(name, name, "float64", "bytes", "feature", text, _by("payload_bytes", "packets"))
+    for way, view in _WAYS:
+        text, make = f"payload bytes / packets {_WORDS[view]}", _number(f"{view}_payload_len_mean")
+        yield _Row(f"{way} Segment Size Avg", f"Avg {way} Segment Size", "float64", "bytes", "feature", text, make)
+
+
+def _bulks() -> Iterable[_Row]:
+    for way, view in _WAYS:
+        for name, old, unit, native, text in (
+            ("Bytes/Bulk Avg", "Avg Bytes/Bulk", "bytes", "bulk_bytes_mean", "payload bytes of a bulk"),
+            ("Packet/Bulk Avg", "Avg Packets/Bulk", "packets", "bulk_packets_mean", "packets of a bulk"),
+            ("Bulk Rate Avg", "Avg Bulk Rate", "bytes/s", "bulk_rate", "payload bytes of bulks / their duration"),
+        ):
+            definition, make = f"mean {text} {_WORDS[view]}; 0 without one", _number(f"{view}_{native}")
+            yield _Row(f"{way} {name}", f"{way} {old}", "float64", unit, "feature", definition, make)
+    for way, view in _WAYS:
+        for name, native, text in (("Packets", "packets", "packets"), ("Bytes", "payload_bytes", "payload bytes")):
+            full, make = f"Subflow {way} {name}", _by(f"{view}_{native}", "subflows")
+            definition = f"{text} {_WORDS[view]} / subflows (parts that gaps above 1 s separate)"
+            yield _Row(full, full, "float64", name.lower(), "feature", definition, make)
+    for name, old, view in (
+        ("FWD Init Win Bytes", "Init_Win_bytes_forward", "up"),
+        ("Bwd Init Win Bytes", "Init_Win_bytes_backward", "down"),
+    ):
+        text = f"window of the first segment {_WORDS[view]}, unscaled; 0 without one"
+        yield _Row(name, old, "int64", "bytes", "feature", text, _number(f"{view}_init_window"))
+    text, make = "forward packets with payload", _plain("up_payload_packets")
+    yield _Row("Fwd Act Data Pkts", "act_data_pkt_fwd", "int64", "packets", "feature", text, make)
+    text, make = "least bytes of a forward transport header", _plain("up_cic_header_min")
+    yield _Row("Fwd Seg Size Min", "min_seg_size_forward", "int64", "bytes", "feature", text, make)
+
+
+def _activity() -> Iterable[_Row]:
+    for series, text in (("Active", "periods without a gap above the activity gap"), ("Idle", "gaps above it")):
+        for word in ("Mean", "Std", "Max", "Min"):
+            name, make = f"{series} {word}", _seconds(f"{series.lower()}_{word.lower()}_s")
+            yield _Row(name, name, "float64", "µs", "feature", f"{word.lower()} of {text}; 0 without any", make)
+    text = "app and action of the label template; NeedManualLabel without"
+    yield _Row("Label", "Label", "string", "", "label", text, _labels)
+
+
+_WAYS = (("Fwd", "up"), ("Bwd", "down"))
+_WORDS = {"up": "forward", "down": "backward", "": "of both directions"}
+
+
+def _ids(batch: pa.RecordBatch) -> Any:
+    import pyarrow.compute as pc
+
+    texts = {text for side in ("client", "server") for text in pc.unique(batch[f"{side}_ip"]).to_pylist()}
+    rank = {text: place for place, text in enumerate(sorted(texts, key=lambda text: ipaddress.ip_address(text).packed))}
+    ends = zip(
+        *(batch[name].to_pylist() for name in ("client_ip", "client_port", "server_ip", "server_port")), strict=True
+    )
+    found = []
+    for (client, client_port, server, server_port), protocol in zip(ends, batch["protocol"].to_pylist(), strict=True):
+        if rank[client] <= rank[server]:
+            found.append(f"{client}-{server}-{client_port}-{server_port}-{protocol}")
+        else:
+            found.append(f"{server}-{client}-{server_port}-{client_port}-{protocol}")
+    return found
+
+
+def _timestamps(batch: pa.RecordBatch) -> Any:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return pc.strftime(batch["start"].cast(pa.timestamp("s", "UTC"), safe=False), "%d/%m/%Y %I:%M:%S %p")
+
+
+def _durations(batch: pa.RecordBatch) -> Any:
+    import pyarrow as pa
+
+    start, end = (batch[name].cast(pa.int64()).to_numpy() for name in ("start", "end"))
+    return (end - start) // _MICROSECOND
+
+
+def _labels(batch: pa.RecordBatch) -> Any:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    app, action = (batch[name].cast(pa.string()) for name in ("app", "action"))
+    return pc.fill_null(pc.coalesce(pc.binary_join_element_wise(app, action, "/"), app, action), _UNLABELLED)
+
+
+_ROWS: tuple[_Row, ...] = (
+    *(*_identity(), *_lengths(), *_gaps(), *_flags()),
+    *(*_totals(), *_bulks(), *_activity()),
+)
+_HEADER_AGAIN = "Fwd Header Length.1"  # CIC-IDS2017 has it twice; pandas calls the second one so
+
+
+def _column(row: _Row, name: str, group: str) -> Column:
+    return Column(name, row.kind, row.unit, group, row.role, row.text)
+
+
+def _rows_2017() -> Iterable[tuple[str, _Row]]:
+    for row in _ROWS:
+        if row.name == "Fwd Bytes/Bulk Avg":
+            yield _HEADER_AGAIN, next(other for other in _ROWS if other.name == "Fwd Header Length")
+        yield row.name_2017, row
+
+
+_NAMED = {"cic": tuple((row.name, row) for row in _ROWS), "cic2017": tuple(_rows_2017())}
+_COLUMNS = {name: tuple(_column(row, column, name) for column, row in rows) for name, rows in _NAMED.items()}
+
+
+def columns(labels: Iterable[str] = (), config: MeterConfig = ALL_GROUPS) -> tuple[Column, ...]:
+    """The columns of CICFlowMeter, whatever the labels and features are."""
+    return _COLUMNS["cic"]
+
+
+def columns_2017(labels: Iterable[str] = (), config: MeterConfig = ALL_GROUPS) -> tuple[Column, ...]:
+    """The columns of CIC-IDS2017, whatever the labels and features are."""
+    return _COLUMNS["cic2017"]
+
+
+def convert(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """All records of a native batch that has the columns EXTRAS too."""
+    return _convert(batch, "cic")
+
+
+def convert_2017(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The same with the columns of CIC-IDS2017."""
+    return _convert(batch, "cic2017")
+
+
+def _convert(batch: pa.RecordBatch, schema_name: str) -> pa.RecordBatch:
+    import pyarrow as pa
+
+    from flowgauge.schema import arrow_schema
+
+    schema = arrow_schema(_COLUMNS[schema_name])
+    made = {row.name: row.make(batch) for row in _ROWS}
+    values = [made[row.name] for _, row in _NAMED[schema_name]]
+    arrays = [v if isinstance(v, pa.Array) else pa.array(v, f.type) for v, f in zip(values, schema, strict=True)]
+    return with_custom(pa.RecordBatch.from_arrays(arrays, schema=schema), batch)
