@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -11,6 +12,9 @@ from typing import Any, BinaryIO
 
 from oracle import Options, Result, UnreadableError, meter, read_frames
 from packets import Sent, capture
+
+LIBRARY = not os.environ.get("NUMBA_DISABLE_JIT", "0").strip("0")
+"""Whether the groups that are off by default are compared in every test: as plain Python they take most of the time."""
 
 NOT_COMPARED = ("source", "app", "action")
 """Columns of the package that the oracle does not have: they come from the file's name."""
@@ -33,18 +37,21 @@ METERS = (oracle, flowgauge)
 Meter = Callable[..., Result]
 
 
-def by_oracle(content: bytes, **options: Any) -> Result:
+def by_oracle(content: bytes, *, library: bool = LIBRARY, **options: Any) -> Result:
     """The oracle on a capture. Raises UnreadableError."""
-    return meter(read_frames(content), Options(**options))
+    return meter(read_frames(content), Options(library=library, **options))
 
 
-def by_package(content: bytes | BinaryIO | list[BinaryIO], *, rows: int | None = None, **options: Any) -> Result:
+def by_package(
+    content: bytes | BinaryIO | list[BinaryIO], *, rows: int | None = None, library: bool = LIBRARY, **options: Any
+) -> Result:
     """The package on a capture; `rows` is the size of its packet batches. Raises UnreadableError."""
+    from flowgauge.config import DEFAULT_FEATURES
     from flowgauge.run import Hooks, Run
     from flowgauge.schema import GROUPS
 
     size = {} if rows is None else {"rows": rows}
-    options = {"features": GROUPS, **options}
+    options = {"features": GROUPS if library else DEFAULT_FEATURES, **options}
     source = io.BytesIO(content) if isinstance(content, bytes) else content
     run = Run(source, Hooks(), **size, **_spelled(options))
     records = [row for batch in run.batches() for row in _plain(batch)]
@@ -60,7 +67,7 @@ def joined(captures: Iterable[bytes], **options: Any) -> Result:
         for number, content in enumerate(captures)
         for frame in read_frames(content)
     ]
-    return meter(frames, Options(**options))
+    return meter(frames, Options(library=LIBRARY, **options))
 
 
 def by_package_joined(captures: Iterable[bytes], *, rows: int | None = None, **options: Any) -> Result:

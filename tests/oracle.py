@@ -80,6 +80,7 @@ class Options:
     first_packets: int | None = None
     first_seconds: float | None = None
     window: float | None = None
+    library: bool = True  # whether rows have the columns of the groups that are off by default
     splt: int = 20
     splt_data: bool = False
     activity_gap: float = 5.0
@@ -1464,7 +1465,7 @@ def make_row(record: Record, reason: str, options: Options) -> Row:
         **_gaps(record),
         **_flags(record),
         **record.tcp,
-        **library(record, options),
+        **(library(record, options) if options.library else {}),
     }
 
 

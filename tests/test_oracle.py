@@ -1326,7 +1326,7 @@ def test_a_packet_from_the_past_has_gap_0_and_is_counted(meter: Meter) -> None:
 
 def test_nothing_seen_is_null_and_counts_are_0(meter: Meter) -> None:
     """A direction without packets, or one packet alone, has null statistics and zero counts."""
-    row = meter([datagram(0, b"xyz")]).rows[0]
+    row = meter([datagram(0, b"xyz")], library=True).rows[0]
     empty = [name for name, value in row.items() if value is None]
     expected = [
         f"down_{series}_{name}" for series in ("ip_len", "payload_len") for name in ("min", "mean", "std", "max")
