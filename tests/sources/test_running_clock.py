@@ -105,6 +105,7 @@ def test_epochs_by_time():
     assert run([START, START, START - HOUR, START - HOUR])[3] == [0, 0, 0, 0]
 
 
+@pytest.mark.compiled  # a million records
 def test_epochs_by_count():
     """The 2^20th record after the one behind a boundary opens the next interval."""
     clock = Clock()
