@@ -61,7 +61,7 @@ def sequences(table: pa.Table, columns: Sequence[str] | None = None) -> Sequence
     values = np.zeros((len(table), length, len(names)), np.float32)
     mask = np.zeros((len(table), length), np.bool_)
     for channel, array in enumerate(arrays):
-        rows, places = _places(array)
+        rows, places = list_places(array)
         values[rows, places, channel] = pc.list_flatten(array).to_numpy(zero_copy_only=False)
         mask[rows, places] = True
     return Sequences(values, mask, tuple(names))
@@ -72,7 +72,7 @@ def _length(field: pa.Field, lists: pa.Array) -> int:
     return int(said) if said else int(pc.max(pc.list_value_length(lists)).as_py() or 0)
 
 
-def _places(lists: pa.Array) -> tuple[NDArray[Any], NDArray[Any]]:
+def list_places(lists: pa.Array) -> tuple[NDArray[Any], NDArray[Any]]:
     """Row, and place in its list, of every value."""
     counts = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
     rows = np.repeat(np.arange(len(lists)), counts)

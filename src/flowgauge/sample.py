@@ -1,4 +1,4 @@
-"""A small capture made in memory: what features are tried on, and what compiling ahead meters."""
+"""A small capture made in memory: what features are tried on."""
 
 from __future__ import annotations
 

@@ -27,10 +27,10 @@ from numba.core.errors import NumbaError
 from flowgauge.arrays import list_array
 from flowgauge.custom.check import check_feature, check_helper, explain
 from flowgauge.custom.declare import ARGUMENTS, EXPIRE_ARGUMENTS, UserFeature, arguments_of, place_of
+from flowgauge.custom.types import ColumnType
 from flowgauge.errors import FeatureError
 from flowgauge.features._feature import Array, Feature, Layout, Values, state_dtype
 from flowgauge.kernels._jit import JIT, cache_folder, inline_byte_helper, user_kernel
-from flowgauge.memory import Memory
 from flowgauge.schema import DIRECTIONS, arrow_type
 
 COMPILES = True
@@ -73,7 +73,6 @@ def update(p, begin, stop, cursor, flows, data, {arrays}):
             continue
         cursor[0] = i
 '''
-_CALL = "        {role}_{number}({arguments})\n"
 
 
 def source_of_loop(features: Sequence[UserFeature]) -> str:
@@ -295,7 +294,7 @@ class _Group:
             ) from None
 
     def finalize(self, *rest: Any) -> dict[str, Values]:
-        *states, flows, memory = rest
+        *states, flows, _memory = rest
         found: dict[str, Values] = {}
         for number, (feature, state, params) in enumerate(zip(self.features, states, self.params, strict=True)):
             expire = getattr(self.module, f"expire_rows_{number}", None)
@@ -303,7 +302,7 @@ class _Group:
                 self._expire(expire, state, flows, params)
             for place, prefix in enumerate(DIRECTIONS[1:] if feature.per_direction else ("",)):
                 for name in feature.columns:
-                    found[prefix + name] = _column(feature, name, state[name][:, place], memory)
+                    found[prefix + name] = _column(feature.columns[name], state[name][:, place])
         return found
 
     def _expire(self, expire: Function, state: Array, flows: Array, params: Array) -> None:
@@ -331,8 +330,7 @@ def _parameters(feature: UserFeature) -> Array:
     return record.view(np.recarray)
 
 
-def _column(feature: UserFeature, name: str, values: Any, memory: Memory) -> Values:
-    kind = feature.columns[name]
+def _column(kind: ColumnType, values: Any) -> Values:
     if not kind.length:
         return np.ascontiguousarray(values), None
     offsets = np.arange(0, len(values) * kind.length + 1, kind.length, dtype=np.int32)

@@ -12,7 +12,6 @@ from flowgauge.errors import ConfigError
 
 ARGUMENTS = ("flow", "pkt", "core", "payload", "params")
 """What a function per packet may take, in any order, by name."""
-INIT_ARGUMENTS = ARGUMENTS
 EXPIRE_ARGUMENTS = ("flow", "core", "params")
 
 Function = Callable[..., None]
@@ -46,7 +45,7 @@ class UserFeature:
 
     def init(self, function: Function) -> Function:
         """Decorate a function that is called before a record's first packet, with the arguments of that."""
-        return self._attach("init", function, INIT_ARGUMENTS)
+        return self._attach("init", function, ARGUMENTS)
 
     def expire(self, function: Function) -> Function:
         """Decorate a function that is called when a record has ended, for each direction with `per_direction`."""

@@ -12,12 +12,11 @@ import numpy as np
 
 from flowgauge.config import NANOSECONDS, MeterConfig
 from flowgauge.features._feature import Array, Feature, Layout, Values, look_ahead, state_dtype
-from flowgauge.kernels._jit import helper, kernel
-from flowgauge.kernels.moments import add_square, deviation, mean
+from flowgauge.kernels._jit import kernel
+from flowgauge.kernels.moments import TOP, count_value, deviation, mean
 from flowgauge.memory import Memory
 
 U = np.uint64
-TOP = U(0xFFFFFFFFFFFFFFFF)
 NANO = 1e9
 
 # Of each array: 0 the periods, 1 the silences.
@@ -37,15 +36,6 @@ SERIES = ("active", "idle")
 STATISTICS = ("min_s", "mean_s", "std_s", "max_s")
 
 
-@helper
-def _count(f, series, value):
-    low, high = add_square(f.square_low[series], f.square_high[series], value)
-    f.square_low[series], f.square_high[series] = low, high
-    f.total[series] += value
-    f.shortfall[series] = max(f.shortfall[series], TOP - value)
-    f.largest[series] = max(f.largest[series], value)
-
-
 @kernel
 def update(p, begin, stop, state, longest):
     for i in range(begin, stop):
@@ -57,8 +47,8 @@ def update(p, begin, stop, state, longest):
         if f.begun == 0:  # the gap to the record before is in none of them
             f.begun = 1
         elif q.gap > longest:
-            _count(f, 0, f.current)
-            _count(f, 1, U(q.gap))
+            count_value(f, 0, f.current)
+            count_value(f, 1, U(q.gap))
             f.silences += np.uint32(1)
             f.current = U(0)
         else:
@@ -70,7 +60,7 @@ def finish(state, periods, seconds):
     """Columns of every row: `periods` is (row), `seconds` (SERIES, STATISTICS, row)."""
     for row in range(len(state)):
         f = state[row]
-        _count(f, 0, f.current)
+        count_value(f, 0, f.current)
         periods[row] = np.int64(f.silences) + 1
         for series in range(2):
             n = U(f.silences) + U(1 - series)

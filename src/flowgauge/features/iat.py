@@ -9,13 +9,12 @@ import numpy as np
 
 from flowgauge.config import MeterConfig
 from flowgauge.features._feature import Array, Feature, Layout, Values, look_ahead, state_dtype
-from flowgauge.kernels._jit import helper, kernel
-from flowgauge.kernels.moments import add_square, deviation, mean
+from flowgauge.kernels._jit import kernel
+from flowgauge.kernels.moments import TOP, count_value, deviation, mean
 from flowgauge.memory import Memory
 from flowgauge.schema import DIRECTIONS
 
 U = np.uint64
-TOP = U(0xFFFFFFFFFFFFFFFF)
 NANO = 1e9
 
 # View 0 is the flow, 1 and 2 its directions.
@@ -32,15 +31,6 @@ STATE = state_dtype(
 COLUMNS = ("iat_min_s", "iat_mean_s", "iat_std_s", "iat_max_s")
 
 
-@helper
-def _count(f, view, gap):
-    low, high = add_square(f.square_low[view], f.square_high[view], gap)
-    f.square_low[view], f.square_high[view] = low, high
-    f.total[view] += gap
-    f.shortfall[view] = max(f.shortfall[view], TOP - gap)
-    f.largest[view] = max(f.largest[view], gap)
-
-
 @kernel
 def update(p, begin, stop, state):
     for i in range(begin, stop):
@@ -50,11 +40,11 @@ def update(p, begin, stop, state):
             continue
         f, view = state[q.slot], 1 + np.int64(q.direction)
         if q.gap >= 0:
-            _count(f, 0, U(q.gap))
+            count_value(f, 0, U(q.gap))
         else:
             f.without[0] += 1
         if q.gap_direction >= 0:
-            _count(f, view, U(q.gap_direction))
+            count_value(f, view, U(q.gap_direction))
         else:
             f.without[view] += 1
 

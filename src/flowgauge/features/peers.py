@@ -13,13 +13,13 @@ import numpy as np
 from flowgauge.config import MeterConfig
 from flowgauge.features._feature import Array, Feature, Layout, Values, look_ahead, state_dtype
 from flowgauge.kernels._jit import helper, kernel
-from flowgauge.kernels.moments import add_square, add_words, deviation, mean
+from flowgauge.kernels.moments import TOP, add_square, add_words, count_value, deviation, mean
 from flowgauge.memory import Memory
 from flowgauge.schema import DIRECTIONS
 
 I64, U32, U64 = np.int64, np.uint32, np.uint64
 NANOSECOND, MILLISECOND = I64(1), I64(1_000_000)
-TOP8, TOP32, TOP64 = np.uint8(0xFF), U32(0xFFFFFFFF), U64(0xFFFFFFFFFFFFFFFF)
+TOP8, TOP32 = np.uint8(0xFF), U32(0xFFFFFFFF)
 
 # Times by view (0 the flow, 1 and 2 its directions), lengths by direction.
 STATE = state_dtype(
@@ -53,11 +53,7 @@ def _count_time(f, view, time):
         f.first[view] = f.last[view] = time
         return
     gap = U64(max(I64(0), time - f.last[view]))
-    low, high = add_square(f.square_low[view], f.square_high[view], gap)
-    f.square_low[view], f.square_high[view] = low, high
-    f.total[view] += gap
-    f.shortfall[view] = max(f.shortfall[view], TOP64 - gap)
-    f.largest[view] = max(f.largest[view], gap)
+    count_value(f, view, gap)
     f.last[view] = max(f.last[view], time)
 
 
@@ -84,7 +80,7 @@ def update(p, begin, stop, state, unit):
 def _finish_gaps(f, view, n, integers, floats, row):
     gaps = n - U64(1) if n > U64(0) else U64(0)
     integers[view, 0, row], integers[view, 1, row] = f.first[view], f.last[view]
-    integers[view, 2, row] = I64(TOP64 - f.shortfall[view]) if gaps > U64(0) else I64(0)
+    integers[view, 2, row] = I64(TOP - f.shortfall[view]) if gaps > U64(0) else I64(0)
     integers[view, 3, row], integers[view, 4, row] = I64(f.largest[view]), I64(f.total[view])
     floats[view, 0, row] = mean(f.total[view], gaps)
     floats[view, 1, row] = deviation(f.total[view], f.square_low[view], f.square_high[view], gaps)

@@ -238,7 +238,12 @@ def _typeof_kernel(value: Kernel, context: Any) -> Any:
     return types.Dispatcher(value.dispatcher)
 
 
-def _compile(function: Callable[..., Any], entry: bool = True, **flags: Any) -> Any:
+def _compile(
+    function: Callable[..., Any],
+    entry: bool = True,
+    cache: type[caching.FunctionCache] | None = _KernelCache,
+    **flags: Any,
+) -> Any:
     if not JIT:
         return _uncompiled(function)
     # Kernels own no memory (_nrt): without reference counts, passing an array to a helper is free.
@@ -247,8 +252,8 @@ def _compile(function: Callable[..., Any], entry: bool = True, **flags: Any) -> 
     dispatcher = numba.njit(nogil=True, error_model="numpy", _nrt=False, **flags)(function)
     if not entry:
         return dispatcher
-    if cache_folder() is not None:  # what only kernels call is part of their code
-        dispatcher._cache = _KernelCache(function)
+    if cache is not None and cache_folder() is not None:  # what only kernels call is part of their code
+        dispatcher._cache = cache(function)
     return Kernel(dispatcher)
 
 
@@ -259,12 +264,7 @@ def kernel(function: Callable[..., Any]) -> Any:
 
 def user_kernel(function: Callable[..., Any], cached: bool) -> Any:
     """A :func:`byte_kernel` of a generated module, cached beside that."""
-    if not JIT:
-        return _uncompiled(function)
-    dispatcher = numba.njit(nogil=True, error_model="numpy", _nrt=False, boundscheck=True)(function)
-    if cached:
-        dispatcher._cache = _OwnCache(function)
-    return Kernel(dispatcher)
+    return _compile(function, cache=_OwnCache if cached else None, boundscheck=True)
 
 
 def helper(function: Callable[..., Any]) -> Any:

@@ -10,6 +10,7 @@ from flowgauge.kernels._jit import helper, multiply_high
 
 U = np.uint64
 TWO_64 = 2.0**64
+TOP = U(0xFFFFFFFFFFFFFFFF)
 
 
 @helper
@@ -30,6 +31,17 @@ def add_square(low, high, value):
     """(low, high) + value², for any 64-bit value."""
     square_low, square_high = _multiply(value, value)
     return add_words(low, high, square_low, square_high)
+
+
+@helper
+def count_value(f, series, value):
+    """Count an unsigned value into a series of a record: its `total`, squares, smallest (as TOP minus it, so that a
+    record begins as zeros) and largest."""
+    low, high = add_square(f.square_low[series], f.square_high[series], value)
+    f.square_low[series], f.square_high[series] = low, high
+    f.total[series] += value
+    f.shortfall[series] = max(f.shortfall[series], TOP - value)
+    f.largest[series] = max(f.largest[series], value)
 
 
 @helper

@@ -45,9 +45,9 @@ def _number(native: str) -> Callable[[pa.RecordBatch], Any]:
     return lambda batch: numbers(batch, native)
 
 
-def _micros(native: str, scale: float = 1e3) -> Callable[[pa.RecordBatch], Any]:
-    """A time of another unit in µs."""
-    return lambda batch: numbers(batch, native) / scale
+def _micros(native: str) -> Callable[[pa.RecordBatch], Any]:
+    """A time of ns in µs."""
+    return lambda batch: numbers(batch, native) / _MICROSECOND
 
 
 def _seconds(native: str) -> Callable[[pa.RecordBatch], Any]:

@@ -168,6 +168,9 @@ def _add_splt(batch: pa.RecordBatch, arrays: dict[str, Any], swapped: NDArray[An
     """The columns of SPLT, where the batch has them; their length, or 0."""
     import numpy as np
     import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from flowgauge.learning import list_places
 
     if SPLT_EXTRAS[0] not in batch.schema.names:
         return 0
@@ -176,12 +179,9 @@ def _add_splt(batch: pa.RecordBatch, arrays: dict[str, Any], swapped: NDArray[An
         ("splt_direction", "splt_ps", "splt_piat_ms"), ("splt_direction", *SPLT_EXTRAS), strict=True
     ):
         lists = batch[native]
-        offsets = lists.offsets.to_numpy()
-        counts, values = np.diff(offsets), lists.values.to_numpy(zero_copy_only=False).astype(np.int64)
-        rows = np.repeat(np.arange(len(lists)), counts)
-        places = np.arange(offsets[0], offsets[-1]) - np.repeat(offsets[:-1], counts)
+        rows, places = list_places(lists)
         dense = np.full((len(lists), length), -1, np.int64)
-        taken = values[offsets[0] : offsets[-1]]
+        taken = pc.list_flatten(lists).to_numpy(zero_copy_only=False).astype(np.int64)
         dense[rows, places] = taken ^ swapped[rows] if name == "splt_direction" else taken
         ends = np.arange(0, dense.size + 1, length, dtype=np.int32)
         arrays[name] = pa.ListArray.from_arrays(pa.array(ends), pa.array(dense.reshape(-1)), type=pa.list_(pa.int64()))
