@@ -85,6 +85,9 @@ class Options:
     splt_data: bool = False
     activity_gap: float = 5.0
     payload_head: int = 64
+    raw_packets: int = 5
+    raw_bytes: int = 128
+    raw_masked: bool = False
 
     def idle_ns(self, protocol: int) -> int | None:
         """`idle_timeout` can be given per protocol: tcp, udp, icmp (both versions), other."""
@@ -464,6 +467,7 @@ class Network(NamedTuple):
     identification: int  # IPv6: 0 but for fragments
     ttl: int
     traffic_class: int
+    captured: bytes  # of header and data
 
 
 def decode_network(frame: Frame, link: Link) -> Network:
@@ -510,6 +514,7 @@ def _decode_ipv4(frame: Frame, at: int) -> Network:
         identification=u16(data, at + 4),
         ttl=data[at + 8],
         traffic_class=data[at + 1],
+        captured=data[at : at + max(length, header)],
     )
 
 
@@ -561,6 +566,7 @@ def _decode_ipv6(frame: Frame, at: int) -> Network:
         identification=fragment_id,
         ttl=data[at + 7],
         traffic_class=u16(data, at) >> 4 & 0xFF,
+        captured=data[at : at + max(length, 40)],
     )
 
 
@@ -1430,10 +1436,13 @@ class Fragments:
             self._add_orphan(tail)
 
     def _take_waiting(self, datagram: Datagram) -> list[Packet]:
-        """The page: the payload of fragments that had to wait is not looked at."""
+        """The page: no bytes of fragments that had to wait are looked at."""
         tails, datagram.waiting = datagram.waiting, []
         self.waiting -= len(tails)
-        return [replace(tail, transport=tail.transport._replace(content=b"")) for tail in tails]
+        return [
+            replace(tail, transport=tail.transport._replace(content=b""), network=tail.network._replace(captured=b""))
+            for tail in tails
+        ]
 
     def _add_orphan(self, tail: Packet) -> None:
         """The page: "metered with ports 0 at its own time". Choice: the clock that goes with it is its own too."""

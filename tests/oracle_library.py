@@ -14,7 +14,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from oracle import Member, Options, Record
+    from oracle import Member, Options, Packet, Record
 
 SECOND = 1_000_000_000
 TCP = 6
@@ -33,6 +33,7 @@ def library(record: Record, options: Options) -> Row:
         **_bulk(record),
         **_payload(record, options),
         **_distribution(record),
+        **_raw(record, options),
     }
 
 
@@ -243,3 +244,39 @@ def _shape(values: list[int]) -> tuple[float | None, float | None]:
     mean = Fraction(sum(values), count)
     second, third, fourth = (sum((value - mean) ** power for value in values) / count for power in (2, 3, 4))
     return float(third) / float(second) ** 1.5, float(fourth / second**2) - 3
+
+
+ICMP, UDP, ICMPV6, SCTP = 1, 17, 58, 132
+# By protocol: the parts of its header that tell the ends.
+MASKED = {
+    TCP: ((0, 4), (16, 18)),
+    UDP: ((0, 4), (6, 8)),
+    SCTP: ((0, 4), (8, 12)),
+    ICMP: ((2, None),),
+    ICMPV6: ((2, None),),
+}
+
+
+def _raw(record: Record, options: Options) -> Row:
+    packets = [_first_bytes(member.packet, options) for member in record.members[: options.raw_packets]]
+    return {
+        "raw_len": [len(packet) for packet in packets],
+        "raw_bytes": b"".join(packet.ljust(options.raw_bytes, b"\0") for packet in packets),
+    }
+
+
+def _first_bytes(packet: Packet, options: Options) -> bytes:
+    network = packet.network
+    size, headers = options.raw_bytes, network.at - network.ip_at
+    if headers > 1016:
+        return b""
+    kept = bytearray(network.captured)
+    parts = [(10 if network.version == 4 else 8, headers)]
+    if network.fragment != "tail":
+        parts += [
+            (headers + begin, None if end is None else headers + end) for begin, end in MASKED.get(packet.protocol, ())
+        ]
+    for begin, end in parts if options.raw_masked else ():
+        there = kept[begin:end]
+        kept[begin:end] = bytes(len(there))
+    return bytes(kept[:size])

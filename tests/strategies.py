@@ -566,6 +566,9 @@ def library_options() -> SearchStrategy[dict[str, Any]]:
         "splt_data": st.just(True),
         "activity_gap": st.sampled_from([1e-9, 1e-3, 1.0]),
         "payload_head": st.sampled_from([0, 1, 512]),
+        "raw_packets": st.sampled_from([1, 3, 64]),
+        "raw_bytes": st.sampled_from([1, 21, 64, 65, 1500]),
+        "raw_masked": st.just(True),
         "active_timeout": st.sampled_from([1.0, 5.0]),
         "no_tcp_end": st.just(True),
     }

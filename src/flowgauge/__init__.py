@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         TruncatedCapture,
         UnsupportedLinkType,
     )
-    from flowgauge.learning import Sequences, features_of, sequences, split
+    from flowgauge.learning import PacketBytes, Sequences, features_of, packet_bytes, sequences, split
     from flowgauge.meter import Meter
     from flowgauge.run import extract, read, stream, write
     from flowgauge.schemas import columns
@@ -44,6 +44,7 @@ _HOME = {
     "MeterConfig": "config",
     "MissingDependency": "errors",
     "NotACapture": "errors",
+    "PacketBytes": "learning",
     "RunStats": "stats",
     "Sequences": "learning",
     "SinkError": "errors",
@@ -63,6 +64,7 @@ _HOME = {
     "i64": "custom.types",
     "i8": "custom.types",
     "info": "captureinfo",
+    "packet_bytes": "learning",
     "read": "run",
     "sequences": "learning",
     "split": "learning",
@@ -83,6 +85,7 @@ __all__ = [
     "MeterConfig",
     "MissingDependency",
     "NotACapture",
+    "PacketBytes",
     "RunStats",
     "Sequences",
     "SinkError",
@@ -103,6 +106,7 @@ __all__ = [
     "i32",
     "i64",
     "info",
+    "packet_bytes",
     "read",
     "sequences",
     "split",

@@ -87,7 +87,7 @@ def list_array(kind: pa.DataType, offsets: NDArray[np.int32], values: NDArray[An
     return pa.Array.from_buffers(pa.list_(kind), len(offsets) - 1, buffers, children=[child])
 
 
-def bytes_array(offsets: NDArray[np.int32], data: NDArray[np.uint8], null: NDArray[np.bool_]) -> pa.Array:
+def bytes_array(offsets: NDArray[np.int32], data: NDArray[np.uint8], null: NDArray[np.bool_] | None = None) -> pa.Array:
     """Byte strings, one behind the other in `data`, as in :func:`list_array`; null where `null` is true."""
     buffers = [validity(null), pa.py_buffer(offsets), pa.py_buffer(data[: offsets[-1]])]
     return pa.Array.from_buffers(pa.binary(), len(offsets) - 1, buffers)

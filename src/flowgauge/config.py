@@ -16,6 +16,7 @@ DEFAULT_FEATURES = ("core", "size", "iat", "flags", "tcp")
 DEFAULT_MAX_FLOWS = 4_194_304
 MOST_SPLT = 65_535  # packets
 MOST_HEAD = 512  # bytes
+MOST_RAW = 64, 1500  # packets and bytes of each
 TIMEOUT_CLASSES = ("tcp", "udp", "icmp", "other")
 _MAX_SECONDS = 2**62 // NANOSECONDS // 2
 
@@ -36,8 +37,8 @@ class MeterConfig:
     Timeouts, `dedup` and `reorder` are seconds, None is off; `idle_timeout` holds one for each of TIMEOUT_CLASSES,
     `attempt_timeout` is that of TCP connections that were not answered. With `forget` nothing is known of a flow once
     its record has left; with `services_only` ports tell the direction only where they are in the list of services.
-    `dedup` and `reorder` are for what comes before a meter. `splt`, `splt_data`, `activity_gap` and `payload_head` are
-    options of the feature groups `splt`, `activity` and `payload`.
+    `dedup` and `reorder` are for what comes before a meter. The options from `splt` on are those of feature groups:
+    their names begin with that of the group.
     """
 
     features: tuple[str | UserFeature, ...] = DEFAULT_FEATURES
@@ -62,6 +63,9 @@ class MeterConfig:
     splt_data: bool = False
     activity_gap: float = 5.0
     payload_head: int = 64
+    raw_packets: int = 5
+    raw_bytes: int = 128
+    raw_masked: bool = False
 
     @property
     def custom(self) -> tuple[UserFeature, ...]:
@@ -259,4 +263,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "splt_data": _flag,
     "activity_gap": _some_seconds,
     "payload_head": _whole(0, MOST_HEAD),
+    "raw_packets": _whole(1, MOST_RAW[0]),
+    "raw_bytes": _whole(1, MOST_RAW[1]),
+    "raw_masked": _flag,
 }

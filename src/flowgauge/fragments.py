@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from flowgauge.kernels import fragments as k
-from flowgauge.kernels.packet import BATCH_ROWS, WAITS, PacketBatch, make_batch
+from flowgauge.kernels.packet import BATCH_ROWS, NO_IP_HEADER, WAITS, PacketBatch, make_batch
 
 _OUT_ROWS = BATCH_ROWS + k.ROW_MAY_EMIT
 _FROM_FIRST = ("time", "clock", "epoch")
@@ -105,12 +105,12 @@ class FragmentStage:
         if batch is None:
             out[held] = store[slots]
             out.epoch = self.epoch
-            out.payload_caplen = 0
+            out.payload_caplen, out.ip_header = 0, NO_IP_HEADER
         else:
             source, target = arrays.holds[: 2 * state.holds].reshape(-1, 2).T
             store[target] = batch.packets[source]
             out[held] = store[slots]
-            out.payload_caplen[held] = 0  # its bytes are gone
+            out.payload_caplen[held], out.ip_header[held] = 0, NO_IP_HEADER  # its bytes are gone
             out[~held] = batch.packets[order[~held]]
             self._settle(arrays, batch.packets, out, held)
         arrays.free[state.free : state.free + len(slots)] = slots

@@ -67,6 +67,40 @@ def sequences(table: pa.Table, columns: Sequence[str] | None = None) -> Sequence
     return Sequences(values, mask, tuple(names))
 
 
+class PacketBytes(NamedTuple):
+    """First bytes of the first packets of flows, as dense arrays.
+
+    `values` is (flow, packet, byte), 0 where there is none; `mask` is the same, true where there is one.
+    """
+
+    values: NDArray[np.uint8]
+    mask: NDArray[np.bool_]
+
+
+def packet_bytes(table: pa.Table) -> PacketBytes:
+    """The bytes that group `raw` keeps of each flow, padded to the same number of packets.
+
+    Raises ConfigError where the table has none.
+    """
+    if not {"raw_len", "raw_bytes"} <= set(table.schema.names):
+        raise ConfigError("there are no bytes of packets: meter with features='raw', and without anonymize")
+    lengths, held = table["raw_len"].combine_chunks(), table["raw_bytes"].combine_chunks()
+    packets, size = (_length(table.schema.field(name), lengths) for name in ("raw_len", "raw_bytes"))
+    rows, places = list_places(lengths)
+    values = np.zeros((len(table), packets, size), np.uint8)
+    counts = np.zeros((len(table), packets), np.int64)
+    values[rows, places] = _bytes_of(held).reshape(-1, size)
+    counts[rows, places] = pc.list_flatten(lengths).to_numpy(zero_copy_only=False)
+    return PacketBytes(values, np.arange(size) < counts[:, :, None])
+
+
+def _bytes_of(held: pa.Array) -> NDArray[np.uint8]:
+    """All bytes of a binary array, one value behind the other."""
+    _, offsets, data = held.buffers()
+    begin, end = np.frombuffer(offsets, np.int32)[[held.offset, held.offset + len(held)]]
+    return np.frombuffer(data, np.uint8)[begin:end] if data is not None else np.zeros(0, np.uint8)
+
+
 def _length(field: pa.Field, lists: pa.Array) -> int:
     said = (field.metadata or {}).get(b"length")
     return int(said) if said else int(pc.max(pc.list_value_length(lists)).as_py() or 0)

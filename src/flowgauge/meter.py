@@ -17,7 +17,7 @@ from flowgauge.kernels import lifetime
 from flowgauge.kernels import state as st
 from flowgauge.kernels.assign import assign
 from flowgauge.kernels.keys import make_keys
-from flowgauge.kernels.packet import PacketBatch
+from flowgauge.kernels.packet import NO_IP_HEADER, PacketBatch
 from flowgauge.records import RecordBuilder
 from flowgauge.stopwatch import Stopwatch
 from flowgauge.table import FlowTable
@@ -89,12 +89,13 @@ class Meter:
         """Meter the first `rows` rows, whose bytes are in `data`; returns the records that left, in output order and
         whole batches.
 
-        Without `data` no payload is seen.
+        Without `data` no bytes of packets are seen.
         """
         self.watch.start()
         self._data = data
         if not len(data):
             batch.packets.payload_caplen[:rows] = 0
+            batch.packets.ip_header[:rows] = NO_IP_HEADER
         self._meter_all(self._fragments.process(batch, rows))
         if len(self._left) + self.table.count("ended") < BATCH_ROWS:
             return []

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 VERSION = 1
 """Version of the column set; a changed formula raises it, with a line in the changelog."""
 
-GROUPS = ("core", "size", "iat", "flags", "tcp", "ip", "splt", "activity", "bulk", "payload", "distribution")
+GROUPS = ("core", "size", "iat", "flags", "tcp", "ip", "splt", "activity", "bulk", "payload", "distribution", "raw")
 HIDDEN_GROUPS = ("nfstream", "cic")
 """Groups that schemas of other tools are made of; their columns are among EXTRA_COLUMNS."""
 DIRECTIONS = ("", "up_", "down_")
@@ -44,7 +44,7 @@ class Column(NamedTuple):
     group: str
     role: str
     definition: str
-    length: int = 0  # of a list: the most values that it has
+    length: int = 0  # of a list: the most values that it has; of bytes: how many belong together
 
 
 def _core_before_counts() -> list[Column]:
@@ -283,6 +283,18 @@ def _distribution(config: MeterConfig) -> list[Column]:
     return columns
 
 
+def _raw(config: MeterConfig) -> list[Column]:
+    most, size = config.raw_packets, config.raw_bytes
+    definition = f"bytes there are of each of the first {most} packets: min({size}, IP length, captured bytes)"
+    columns = [Column("raw_len", "list<uint16>", "bytes", "raw", "feature", definition, most)]
+    if config.anonymize is None:
+        hidden = ", with addresses, ports and checksums 0" if config.raw_masked else ""
+        definition = f"the first {size} bytes of each from its IP header, 0 where there are fewer{hidden}"
+        role = "feature" if config.raw_masked else "id"
+        columns.append(Column("raw_bytes", "binary", "", "raw", role, definition, size))
+    return columns
+
+
 _LABELS = {
     "app": Column("app", "category", "", "core", "label", "application, from the file's name"),
     "action": Column("action", "category", "", "core", "label", "what the application was doing, from the file's name"),
@@ -312,6 +324,7 @@ _COLUMNS: dict[str, Callable[[MeterConfig], Iterable[Column]]] = {
     "bulk": _bulk,
     "payload": _payload,
     "distribution": _distribution,
+    "raw": _raw,
 }
 
 

@@ -46,6 +46,13 @@ def extract(
     payload_head: Annotated[
         int | None, typer.Option(metavar="N", help="Bytes of each stream that group payload keeps [64].")
     ] = None,
+    raw_packets: Annotated[int | None, typer.Option(metavar="N", help="Packets that group raw keeps [5].")] = None,
+    raw_bytes: Annotated[
+        int | None, typer.Option(metavar="N", help="Bytes of each of these, from the IP header [128].")
+    ] = None,
+    raw_masked: Annotated[
+        bool, typer.Option("--raw-masked", help="Addresses, ports and checksums are 0 in these bytes.")
+    ] = False,
     label: Annotated[
         str | None,
         typer.Option(metavar="TEMPLATE", help="Labels from the path's end, e.g. '{app}_{action}_*.pcap'."),
@@ -121,6 +128,9 @@ def extract(
         "splt_data": splt_data or None,
         "activity_gap": activity_gap,
         "payload_head": payload_head,
+        "raw_packets": raw_packets,
+        "raw_bytes": raw_bytes,
+        "raw_masked": raw_masked or None,
         "label": label,
         "label_split": label_split,
         "label_strict": label_strict or None,

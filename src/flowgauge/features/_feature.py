@@ -46,6 +46,14 @@ def put_views(out, column, row, up, down):  # type: ignore[no-untyped-def]
     out[0, column, row], out[1, column, row], out[2, column, row] = up + down, up, down
 
 
+@inline_helper
+def put_offsets(state, offsets):  # type: ignore[no-untyped-def]
+    """Where the entries of each row begin among those of all, and how many those are: the `count` of its first one."""
+    offsets[0] = 0
+    for row in range(len(state)):
+        offsets[row + 1] = offsets[row] + np.int32(state[row, 0].count)
+
+
 class Layout(NamedTuple):
     """What a record keeps: a `dtype` of :func:`state_dtype`, `width` times where that is given."""
 

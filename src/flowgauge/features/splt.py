@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from flowgauge.arrays import list_array
 from flowgauge.config import MeterConfig
-from flowgauge.features._feature import Array, Feature, Layout, Values, look_ahead_wide, state_dtype
+from flowgauge.features._feature import Array, Feature, Layout, Values, look_ahead_wide, put_offsets, state_dtype
 from flowgauge.kernels._jit import kernel
 from flowgauge.memory import Memory
 
@@ -52,10 +52,7 @@ def update(p, begin, stop, state, only_data):
 
 @kernel
 def count_entries(state, offsets):
-    """Where the entries of each row begin among those of all, and how many those are."""
-    offsets[0] = 0
-    for row in range(len(state)):
-        offsets[row + 1] = offsets[row] + np.int32(state[row, 0].count)
+    put_offsets(state, offsets)
 
 
 @kernel

@@ -13,6 +13,7 @@ from flowgauge.kernels.packet import (
     BAD_IP_VERSION,
     FIRST_FRAGMENT,
     METERED,
+    NO_IP_HEADER,
     NOT_IP,
     TAIL_FRAGMENT,
     TRUNCATED_EXTENSION,
@@ -68,6 +69,7 @@ def _ipv4(data, q, w, end):
     q.tos, q.ttl, q.protocol = data[at + U(1)], data[at + U(8)], data[at + U(9)]
     q.src_lo = be32(data, at + U(12))
     q.dst_lo = be32(data, at + U(16))
+    q.ip_header = header >> U(2)
     w.at = at + header
     return METERED
 
@@ -103,6 +105,7 @@ def _extensions(data, q, w, end):
         at += length
         if q.fragment == TAIL_FRAGMENT:
             break
+    q.ip_header = min((at - w.at >> U(2)) + U(10), U(NO_IP_HEADER))
     w.at, q.protocol = at, next_header
     return METERED
 

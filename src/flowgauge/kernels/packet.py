@@ -28,6 +28,8 @@ MAX_TUNNELS = 8  # encapsulations of a packet that are walked
 NO_MAC = np.uint64(1 << 48)
 # tcp_wscale of a packet without the option.
 NO_WSCALE = np.uint8(255)
+# ip_header of a packet whose headers are longer, or whose bytes are not there any more.
+NO_IP_HEADER = np.uint8(255)
 # gap and gap_direction of a packet that has no predecessor.
 NO_GAP = np.int64(-1)
 
@@ -120,6 +122,7 @@ PACKET = in_lines(
             ("ttl", np.uint8),  # or hop limit
             ("tos", np.uint8),  # or traffic class: DSCP << 2 | ECN
             ("header_len", np.uint8),  # bytes of the transport header; 0 but for TCP, UDP and SCTP
+            ("ip_header", np.uint8),  # IP header and extension headers in 32-bit words, or NO_IP_HEADER
             # what few packets have: neither set nor read for the others
             ("tunnel_id", np.uint32, (MAX_TUNNELS,)),  # outermost first, of the first tunnel_depth
             ("tunnel_kind", np.uint8, (MAX_TUNNELS,)),
