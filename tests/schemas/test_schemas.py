@@ -28,10 +28,11 @@ def basic(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
-def test_every_column_has_a_definition(name: str) -> None:
-    """Each column of each schema says what it is and what role it has, under a name of its own."""
+def test_every_column_has_a_definition_and_a_formula(name: str) -> None:
+    """Each column of each schema says what it is, how it is made and what role it has, under a name of its own."""
     listed = get_schema(name).columns()
-    assert all(column.definition and column.group for column in listed)
+    assert all(column.definition and column.formula and column.group for column in listed)
+    assert not any("\n" in column.definition + column.formula for column in listed)
     assert {"id", "feature"} <= {column.role for column in listed} <= {"id", "feature", "label"}
     assert len({column.name for column in listed}) == len(listed)
 
