@@ -233,12 +233,13 @@ def _tcp() -> list[Column]:
     rows = [
         (
             *("tcp_state", "category", "", "what the connection did, as Zeek's conn_state"),
-            f"first rule of “TCP connections” that holds for the states of both ends{_NO_SEGMENT}",
+            "S0, S1, SF, REJ, S2, S3, RSTO, RSTR, RSTOS0, RSTRH, SH, SHR or OTH: the first rule of “TCP connections” "
+            f"that holds for the states of both ends{_NO_SEGMENT}",
         ),
         (
             *("tcp_history", "string", "", "what was seen, as Zeek's history"),
-            "a letter for each event of “History”, in order, the client's as capitals; the first 24; "
-            "null without a TCP segment",
+            "the first 24 letters of “History”, one for each event in order, the client's as capitals; null without a "
+            "TCP segment",
         ),
         (
             *("handshake_syn_rtt_s", "float64", "s", "time that the server took to answer the SYN"),
@@ -280,8 +281,8 @@ _TCP_ENDS = (
     ),
     (
         *("duplicate_acks", "int64", "packets", "duplicate acknowledgements (RFC 5681 §2)"),
-        "number of segments with no payload, SYN, FIN or RST that repeat highest acknowledgement and latest window "
-        f"while the peer has sent more{_NO_SEGMENT}",
+        "number of segments with no payload, SYN, FIN or RST that repeat highest acknowledgement (above the initial "
+        f"number) and latest window, while the peer has sent more{_NO_SEGMENT}",
     ),
     (
         *("zero_windows", "int64", "packets", "segments that stop the peer"),
@@ -335,7 +336,7 @@ def _splt(config: MeterConfig) -> list[Column]:
         ),
         (
             *("splt_flags", "list<uint8>", "", "TCP flags"),
-            "FIN 1 + SYN 2 + RST 4 + PSH 8 + ACK 16 + URG 32 + ECE 64 + CWR 128",
+            "tcp_flags: FIN 1 + SYN 2 + RST 4 + PSH 8 + ACK 16 + URG 32 + ECE 64 + CWR 128",
         ),
     )
     return [

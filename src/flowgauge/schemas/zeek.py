@@ -48,13 +48,10 @@ _SIMILAR = {
 """Columns that mean the same as native ones, in other words or with other details."""
 
 
-def _bytes(view: str) -> str:
-    return (
-        f"TCP: {view}_stream_bytes, in later parts {view}_payload_bytes; UDP: {view}_payload_bytes; ICMP: "
-        f"max(0, {view}_payload_bytes − 8·{view}_packets); else 0; null where duration is"
-    )
-
-
+_BYTES = (
+    "TCP: highest sequence number sent or acknowledged − initial one, without SYN and FIN, in later parts Σ payload_len; "
+    "UDP: Σ payload_len; ICMP: max(0, Σ payload_len − 8·n); else 0; null where duration is"
+)
 _HASH = "C and 17 digits to the base 62 of a 128-bit hash of flow_id, start and part"
 _KIND = "TCP, UDP: {end}_port; ICMP: type of the record's first packet, {how}; else 0"
 _ANSWER = "its counterpart or code where the {end} did not send that"
@@ -79,8 +76,8 @@ _ROWS: tuple[tuple[str, ...], ...] = (
     ),
     ("service", "string", "string", "", "feature", "application protocol", "always null: payload is not analysed"),
     ("duration", "interval", "float64", "s", "feature", "time until both ends had closed", _ALL_BUT_TAIL),
-    ("orig_bytes", "count", "int64", "bytes", "feature", "payload of the originator", _bytes("up")),
-    ("resp_bytes", "count", "int64", "bytes", "feature", "payload of the responder", _bytes("down")),
+    ("orig_bytes", "count", "int64", "bytes", "feature", "payload of the originator", _BYTES),
+    ("resp_bytes", "count", "int64", "bytes", "feature", "payload of the responder", _BYTES),
     (
         *("conn_state", "string", "category", "", "feature", "what the connection did"),
         "TCP: tcp_state; UDP: SF where both ends sent, S0 where the originator alone did, SHR the responder; else OTH",
