@@ -49,8 +49,8 @@ _SIMILAR = {
 
 
 _BYTES = (
-    "TCP: highest sequence number sent or acknowledged − initial one, without SYN and FIN, in later parts Σ payload_len; "
-    "UDP: Σ payload_len; ICMP: max(0, Σ payload_len − 8·n); else 0; null where duration is"
+    "TCP: highest sequence number sent or acknowledged − initial one, without SYN and FIN, in later parts "
+    "Σ payload_len; UDP: Σ payload_len; ICMP: max(0, Σ payload_len − 8·n); else 0; null where duration is"
 )
 _HASH = "C and 17 digits to the base 62 of a 128-bit hash of flow_id, start and part"
 _KIND = "TCP, UDP: {end}_port; ICMP: type of the record's first packet, {how}; else 0"
