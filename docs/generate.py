@@ -13,7 +13,9 @@ from typing import Any
 import typer.main
 
 from flowgauge.cli import app
+from flowgauge.cli.columns import peers_text
 from flowgauge.cli.group import EXIT_CODES
+from flowgauge.peers import peers
 from flowgauge.schema import Column
 from flowgauge.schemas import SCHEMAS
 
@@ -65,14 +67,16 @@ def _schema(name: str, listed: tuple[Column, ...]) -> str:
     groups = dict.fromkeys(column.group for column in listed)
     parts = [f"## Schema `{name}`: {len(listed)} columns"]
     for group in groups:
-        rows = [
-            (f"`{column.name}`", column.type, column.unit, column.role, column.definition)
-            for column in listed
-            if column.group == group
-        ]
+        rows = [_column(column, name) for column in listed if column.group == group]
         heading = [f"### Group `{group}`"] if len(groups) > 1 else []
-        parts += [*heading, _table(("column", "type", "unit", "role", "definition"), rows)]
+        last = "in other tools" if name == "native" else "native column"
+        parts += [*heading, _table(("column", "type", "unit", "role", "definition", "formula", last), rows)]
     return "\n\n".join(parts)
+
+
+def _column(column: Column, schema: str) -> tuple[str, ...]:
+    last = peers_text(peers(column.name)) if schema == "native" else column.native
+    return f"`{column.name}`", column.type, column.unit, column.role, column.definition, column.formula, last
 
 
 def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

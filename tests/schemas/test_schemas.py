@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
+import flowgauge as fg
 from flowgauge.config import make_config
 from flowgauge.errors import ConfigError
-from flowgauge.schema import arrow_schema, native_columns
+from flowgauge.schema import GROUPS, arrow_schema, native_columns
 from flowgauge.schemas import SCHEMAS, columns, get_schema
 from native_rows import SCHEMA, native_batch
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "captures"
 
 BASIC = (
     *("StartTime", "DurationTime", "ClientIP", "ClientPort", "ServerIP", "ServerPort", "AppName", "AppAction"),
@@ -28,10 +32,11 @@ def basic(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
-def test_every_column_has_a_definition(name: str) -> None:
-    """Each column of each schema says what it is and what role it has, under a name of its own."""
+def test_every_column_has_a_definition_and_a_formula(name: str) -> None:
+    """Each column of each schema says what it is, how it is made and what role it has, under a name of its own."""
     listed = get_schema(name).columns()
-    assert all(column.definition and column.group for column in listed)
+    assert all(column.definition and column.formula and column.group for column in listed)
+    assert not any("\n" in column.definition + column.formula for column in listed)
     assert {"id", "feature"} <= {column.role for column in listed} <= {"id", "feature", "label"}
     assert len({column.name for column in listed}) == len(listed)
 
@@ -117,7 +122,7 @@ def test_columns_lists_a_schema() -> None:
     assert columns() == native_columns()
     assert columns(labels=("version",), features="core") == native_columns(make_config(features="core"), ("version",))
     definition = {column.name: column.definition for column in columns(splt=7, splt_data=True)}["splt_ip_len"]
-    assert definition == "IP length, of the first 7 packets with payload"
+    assert definition == "IP length of the first 7 packets with payload"
     assert [column.name for column in columns("basic")] == list(BASIC)
 
 
@@ -131,8 +136,17 @@ def test_fields_are_described_by_their_columns(name: str) -> None:
         assert found.field(column.name).metadata[b"role"].decode() == column.role
 
 
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_null_is_where_formulas_say_so(name: str) -> None:
+    """In the records of the example captures, no column is null whose formula does not speak of null."""
+    table = fg.read(EXAMPLES, schema=name, features=GROUPS if name == "native" else None)
+    null = {column for column in table.schema.names if table[column].null_count}
+    assert null <= {column.name for column in get_schema(name).columns() if "null" in column.formula}
+    assert bool(null) == (name != "nfstream")
+
+
 def test_columns_are_listed_without_loading_arrow_or_numpy() -> None:
-    """Listing columns is quick: neither NumPy nor pyarrow is imported for it."""
-    code = "import sys, flowgauge.schemas as s; s.columns('basic'); print({'numpy', 'pyarrow'} & set(sys.modules))"
+    """Listing columns is quick: neither NumPy nor pyarrow is imported for them and their names in other tools."""
+    code = "import sys, flowgauge.peers as p; p.peers('packets'); print({'numpy', 'pyarrow'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

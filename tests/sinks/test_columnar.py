@@ -86,12 +86,12 @@ def test_types_are_those_of_the_table(files: dict[str, Path], format: str) -> No
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_metadata_is_that_given_and_the_definitions(files: dict[str, Path], format: str) -> None:
-    """The schema carries the run's metadata, each field its unit, group, role and definition."""
+    """The schema carries the run's metadata, each field its unit, group, role, definition and formula."""
     found = stored(format, files[format]).schema
     assert found.metadata[b"made"] == b"here"
     for column in native_columns():
         metadata = {key.decode(): value.decode() for key, value in found.field(column.name).metadata.items()}
-        wanted = {"unit": column.unit, "group": column.group, "role": column.role, "definition": column.definition}
+        wanted = {key: getattr(column, key) for key in ("unit", "group", "role", "definition", "formula")}
         assert {key: metadata[key] for key in wanted} == wanted
 
 

@@ -245,22 +245,39 @@ def _helper(
     if function not in memo:
         if callers:
             check_helper(function, name)
-        own = dict(function.__globals__)
-        for called, value in _globals(function):
-            if inspect.isfunction(value):
-                own[called] = _helper(value, name, module, memo, (*callers, function))
-            elif isinstance(value, types.ModuleType) and _is_own(value):
-                own[called] = stand_in = types.ModuleType(value.__name__)
-                stand_in.__dict__.update(vars(value))
-                for inner in set(function.__code__.co_names) & vars(value).keys():
-                    if inspect.isfunction(vars(value)[inner]):
-                        found = _helper(vars(value)[inner], name, module, memo, (*callers, function))
-                        setattr(stand_in, inner, found)
-        code, defaults, cells = function.__code__, function.__defaults__, function.__closure__
-        copy = types.FunctionType(code, own, function.__name__, defaults, cells)
-        copy.__module__ = module  # which can be imported when an exception of this function is raised
+        compiled = partial(_helper, name=name, module=module, memo=memo, callers=(*callers, function))
+        copy = _copy(function, _compiled_globals(function, compiled), module)
         memo[function] = inline_byte_helper(copy) if JIT else function
     return memo[function]
+
+
+def _compiled_globals(function: Function, compiled: Callable[[Function], Any]) -> dict[str, Any]:
+    """The globals of a function, with `compiled` functions in place of the plain ones that it calls."""
+    own = dict(function.__globals__)
+    for called, value in _globals(function):
+        if inspect.isfunction(value):
+            own[called] = compiled(value)
+        elif isinstance(value, types.ModuleType) and _is_own(value):
+            own[called] = _stand_in(value, set(function.__code__.co_names), compiled)
+    return own
+
+
+def _stand_in(module: types.ModuleType, names: set[str], compiled: Callable[[Function], Any]) -> types.ModuleType:
+    """A copy of a module whose functions of these names are compiled."""
+    stand_in = types.ModuleType(module.__name__)
+    stand_in.__dict__.update(vars(module))
+    for name in names & vars(module).keys():
+        if inspect.isfunction(vars(module)[name]):
+            setattr(stand_in, name, compiled(vars(module)[name]))
+    return stand_in
+
+
+def _copy(function: Function, own: dict[str, Any], module: str) -> Function:
+    """The function with globals of its own, as one of the generated module."""
+    code, defaults, cells = function.__code__, function.__defaults__, function.__closure__
+    copy = types.FunctionType(code, own, function.__name__, defaults, cells)
+    copy.__module__ = module  # which can be imported when an exception of this function is raised
+    return copy
 
 
 # The group -----------------------------------------------------------------------------------

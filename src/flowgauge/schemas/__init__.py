@@ -79,7 +79,7 @@ def get_schema(name: str) -> Schema:
 
 
 def columns(schema: str = "native", *, labels: Iterable[str] = (), **options: Any) -> tuple[Column, ...]:
-    """Every column of a schema: name, type, unit, group, role, definition.
+    """Every column of a schema: name, type, unit, group, role, definition, formula.
 
     `options` are those of `flowgauge extract` that change columns, such as `features`; by default all groups are there.
     """

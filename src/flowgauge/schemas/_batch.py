@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flowgauge.schema import GROUPS, HIDDEN_GROUPS
+from flowgauge.schema import EXTRA_COLUMNS, GROUPS, HIDDEN_GROUPS, SIMILAR, Column, native_columns, zero_for_null
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
 _KNOWN = frozenset(name.encode() for name in (*GROUPS, *HIDDEN_GROUPS))
+_NATIVE = {column.name: column for column in native_columns()}
+
+
+def of_native(name: str) -> Column:
+    """The native column of that name, or the extra one: what its copy in another table is."""
+    return _NATIVE[name]._replace(native=name) if name in _NATIVE else EXTRA_COLUMNS[name]
+
+
+def similar(name: str) -> Column:
+    """The same for a column that is no copy: in another unit, with 0 in place of null, or not of the same packets."""
+    column = of_native(name)
+    native = column.native and SIMILAR + column.native.removeprefix(SIMILAR)
+    return column._replace(native=native, formula=zero_for_null(column.formula))
 
 
 def numbers(batch: pa.RecordBatch, name: str) -> NDArray[Any]:

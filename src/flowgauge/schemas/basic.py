@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from flowgauge.config import MeterConfig
 from flowgauge.schema import ALL_GROUPS, Column
-from flowgauge.schemas._batch import with_custom
+from flowgauge.schemas._batch import of_native, similar, with_custom
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,21 +28,39 @@ _SAME = {
 }
 """Columns that are native ones under another name."""
 
+_MADE = {
+    "StartTime": ("⌊start⌋, whole seconds since 1970-01-01 UTC", similar("start").native),
+    "DurationTime": ("⌊end − start⌋, whole seconds", similar("duration_s").native),
+    "PacketsBytesAvg": ("FlowBytes / FlowPackets", ""),
+    "Protocol": ("TCP where protocol is 6, UDP where it is 17; other records are left out", similar("protocol").native),
+}
+"""Formulas of the others, and the native columns that they are."""
+
+
+def _column(name: str, kind: str, unit: str, role: str, definition: str) -> Column:
+    if name in _SAME:
+        same = of_native(_SAME[name])
+        formula, native = same.formula, same.native
+    else:
+        formula, native = _MADE[name]
+    return Column(name, kind, unit, "basic", role, definition, formula, native=native)
+
+
 _COLUMNS = tuple(
-    Column(name, kind, unit, "basic", role, definition)
-    for name, kind, unit, role, definition in (
-        ("StartTime", "int64", "s", "id", "earliest packet time, whole seconds since 1970-01-01 UTC, rounded down"),
-        ("DurationTime", "int64", "s", "feature", "latest − earliest packet time, whole seconds, rounded down"),
+    _column(*row)
+    for row in (
+        ("StartTime", "int64", "s", "id", "earliest packet time"),
+        ("DurationTime", "int64", "s", "feature", "time from the earliest to the latest packet"),
         ("ClientIP", "string", "", "id", "address of the client"),
         ("ClientPort", "uint16", "", "id", "port of the client"),
         ("ServerIP", "string", "", "id", "address of the server"),
         ("ServerPort", "uint16", "", "id", "port of the server"),
-        ("AppName", "category", "", "label", "application, from the file's name"),
-        ("AppAction", "category", "", "label", "what the application was doing, from the file's name"),
+        ("AppName", "category", "", "label", "application, from the file's path"),
+        ("AppAction", "category", "", "label", "what the application was doing, from the file's path"),
         ("FlowPackets", "int64", "packets", "feature", "number of packets, both directions"),
-        ("FlowBytes", "int64", "bytes", "feature", "sum of frame lengths on the wire, both directions"),
-        ("PacketsBytesAvg", "float64", "bytes", "feature", "FlowBytes / FlowPackets"),
-        ("Protocol", "category", "", "feature", "TCP or UDP"),
+        ("FlowBytes", "int64", "bytes", "feature", "bytes of frames on the wire, both directions"),
+        ("PacketsBytesAvg", "float64", "bytes", "feature", "mean frame length"),
+        ("Protocol", "category", "", "feature", "transport protocol"),
     )
 )
 

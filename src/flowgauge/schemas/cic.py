@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowgauge.config import MeterConfig
 from flowgauge.schema import ALL_GROUPS, EXTRA_COLUMNS, TCP_FLAGS, Column
-from flowgauge.schemas._batch import numbers, with_custom
+from flowgauge.schemas._batch import numbers, of_native, similar, with_custom
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,10 +23,19 @@ FEATURES = ("core", "size", "flags", "tcp", "activity", "bulk", "cic")
 EXTRAS = tuple(name for name, column in EXTRA_COLUMNS.items() if column.group == "cic")
 _MICROSECOND = 1000  # ns
 _UNLABELLED = "NeedManualLabel"
+_NEVER_ZERO = ("packets", "subflows")
+
+
+class _Made(NamedTuple):
+    """How a column is made of a native batch: its values, its formula, and the native column that it is, if any."""
+
+    values: Callable[[pa.RecordBatch], Any]
+    formula: str
+    native: str = ""
 
 
 class _Row(NamedTuple):
-    """A column: its names in both schemas, what it is, and how it is made of a native batch."""
+    """A column: its names in both schemas, what it is, and how it is made."""
 
     name: str
     name_2017: str
@@ -34,34 +43,37 @@ class _Row(NamedTuple):
     unit: str
     role: str
     text: str
-    make: Callable[[pa.RecordBatch], Any]
+    make: _Made
 
 
-def _plain(native: str) -> Callable[[pa.RecordBatch], Any]:
-    return lambda batch: batch[native]
+def _plain(native: str) -> _Made:
+    column = of_native(native)
+    return _Made(lambda batch: batch[native], column.formula, column.native)
 
 
-def _number(native: str) -> Callable[[pa.RecordBatch], Any]:
-    return lambda batch: numbers(batch, native)
+def _number(native: str) -> _Made:
+    """A number, 0 where it is null."""
+    column = similar(native)
+    return _Made(lambda batch: numbers(batch, native), column.formula, column.native)
 
 
-def _micros(native: str) -> Callable[[pa.RecordBatch], Any]:
+def _micros(native: str) -> _Made:
     """A time of ns in µs."""
-    return lambda batch: numbers(batch, native) / _MICROSECOND
+    column = similar(native)
+    return _Made(lambda batch: numbers(batch, native) / _MICROSECOND, column.formula, column.native)
 
 
-def _seconds(native: str) -> Callable[[pa.RecordBatch], Any]:
-    return lambda batch: (numbers(batch, native) * 1e6).round(3)
+def _seconds(native: str) -> _Made:
+    """A time of s in µs; what the activity gap is, is an option."""
+    column = similar(native)
+    formula = column.formula.replace(f"{ALL_GROUPS.activity_gap:g} s", "activity_gap")
+    return _Made(lambda batch: (numbers(batch, native) * 1e6).round(3), formula, column.native)
 
 
-def _per_second(native: str) -> Callable[[pa.RecordBatch], Any]:
-    """A total by the duration; null where that is 0."""
-    return lambda batch: _ratio(numbers(batch, native), numbers(batch, "duration_s"))
-
-
-def _by(native: str, other: str) -> Callable[[pa.RecordBatch], Any]:
+def _by(native: str, other: str) -> _Made:
     """A quotient of two columns; null where the second is 0."""
-    return lambda batch: _ratio(numbers(batch, native), numbers(batch, other))
+    formula = f"{native} / {other}" + ("" if other in _NEVER_ZERO else f"; null where {other} = 0")
+    return _Made(lambda batch: _ratio(numbers(batch, native), numbers(batch, other)), formula)
 
 
 def _ratio(total: NDArray[Any], by: NDArray[Any]) -> pa.Array:
@@ -73,17 +85,18 @@ def _ratio(total: NDArray[Any], by: NDArray[Any]) -> pa.Array:
 
 
 def _identity() -> Iterable[_Row]:
-    yield _Row(
-        "Flow ID", "Flow ID", "string", "", "id", "address-address-port-port-protocol, lower address first", _ids
-    )
+    made = _Made(_ids, "address-address-port-port-protocol, the end with the lower address first")
+    yield _Row("Flow ID", "Flow ID", "string", "", "id", "name of the flow", made)
     for side, words, end in (("Src", "Source", "client"), ("Dst", "Destination", "server")):
         ip, port = f"{end}_ip", f"{end}_port"
         yield _Row(f"{side} IP", f"{words} IP", "string", "", "id", f"address of the {end}", _plain(ip))
         yield _Row(f"{side} Port", f"{words} Port", "uint16", "", "id", f"port of the {end}", _plain(port))
     yield _Row("Protocol", "Protocol", "uint8", "", "feature", "IP protocol number", _plain("protocol"))
-    text = "earliest packet time, UTC, dd/MM/yyyy hh:mm:ss AM or PM"
-    yield _Row("Timestamp", "Timestamp", "string", "", "id", text, _timestamps)
-    yield _Row("Flow Duration", "Flow Duration", "int64", "µs", "feature", "latest − earliest packet time", _durations)
+    made = _Made(_timestamps, "start, UTC, dd/MM/yyyy hh:mm:ss AM or PM", similar("start").native)
+    yield _Row("Timestamp", "Timestamp", "string", "", "id", "earliest packet time", made)
+    name, text = "Flow Duration", "time from the earliest to the latest packet"
+    made = _Made(_durations, "⌊end − start⌋, whole µs", similar("duration_s").native)
+    yield _Row(name, name, "int64", "µs", "feature", text, made)
 
 
 def _lengths() -> Iterable[_Row]:
@@ -108,10 +121,10 @@ def _kind(word: str) -> str:
 
 def _gaps() -> Iterable[_Row]:
     for name, native, text in (
-        ("Flow Bytes/s", "payload_bytes", "payload bytes / duration; null where that is 0"),
-        ("Flow Packets/s", "packets", "packets / duration; null where that is 0"),
+        ("Flow Bytes/s", "payload_bytes", "payload bytes per second"),
+        ("Flow Packets/s", "packets", "packets per second"),
     ):
-        yield _Row(name, name, "float64", "1/s", "feature", text, _per_second(native))
+        yield _Row(name, name, "float64", "1/s", "feature", text, _by(native, "duration_s"))
     for way, view in (("Flow", ""), *_WAYS):
         for word, native in (("Total", "total"), ("Mean", "mean"), ("Std", "std"), ("Max", "max"), ("Min", "min")):
             if word == "Total" and way == "Flow":
@@ -132,8 +145,8 @@ def _flags() -> Iterable[_Row]:
         name, text = f"{way} Header Length", f"bytes of transport headers {_WORDS[view]}"
         yield _Row(name, name, "int64", "bytes", "feature", text, _plain(f"{view}_cic_header_bytes"))
     for way, view in _WAYS:
-        name, text = f"{way} Packets/s", f"packets {_WORDS[view]} / duration; null where that is 0"
-        yield _Row(name, name, "float64", "1/s", "feature", text, _per_second(f"{view}_packets"))
+        name, text = f"{way} Packets/s", f"packets per second {_WORDS[view]}"
+        yield _Row(name, name, "float64", "1/s", "feature", text, _by(f"{view}_packets", "duration_s"))
 
 
 def _totals() -> Iterable[_Row]:
@@ -143,41 +156,42 @@ def _totals() -> Iterable[_Row]:
     for word in ("Mean", "Std"):
         name, text = f"Packet Length {word}", f"{word.lower()} of payload lengths"
         yield _Row(name, name, "float64", "bytes", "feature", text, _number(f"payload_len_{word.lower()}"))
-    name, text = "Packet Length Variance", "square of Packet Length Std"
-    yield _Row(name, name, "float64", "bytes²", "feature", text, lambda b: numbers(b, "payload_len_std") ** 2)
+    name, text = "Packet Length Variance", "sample variance of payload lengths"
+    made = _Made(lambda batch: numbers(batch, "payload_len_std") ** 2, _variance(similar("payload_len_std").formula))
+    yield _Row(name, name, "float64", "bytes²", "feature", text, made)
     for flag in ("FIN", "SYN", "RST", "PSH", "ACK", "URG", "CWR", "ECE"):
         assert flag.lower() in TCP_FLAGS
         name, text = f"{flag} Flag Count", f"packets with {flag} set"
         old = "CWE Flag Count" if flag == "CWR" else name  # its misspelling
         yield _Row(name, old, "int64", "packets", "feature", text, _plain(f"{flag.lower()}_packets"))
-    name, text = "Down/Up Ratio", "backward packets / forward packets; null without a forward one"
+    name, text = "Down/Up Ratio", "backward packets by forward ones"
     yield _Row(name, name, "float64", "", "feature", text, _by("down_packets", "up_packets"))
-    name, text = "Average Packet Size", "payload bytes / packets"
+    name, text = "Average Packet Size", "mean payload length"
     yield _Row(name, name, "float64", "bytes", "feature", text, _by("payload_bytes", "packets"))
     for way, view in _WAYS:
-        text, make = f"payload bytes / packets {_WORDS[view]}", _number(f"{view}_payload_len_mean")
+        text, make = f"mean payload length {_WORDS[view]}", _number(f"{view}_payload_len_mean")
         yield _Row(f"{way} Segment Size Avg", f"Avg {way} Segment Size", "float64", "bytes", "feature", text, make)
 
 
 def _bulks() -> Iterable[_Row]:
     for way, view in _WAYS:
         for name, old, unit, native, text in (
-            ("Bytes/Bulk Avg", "Avg Bytes/Bulk", "bytes", "bulk_bytes_mean", "payload bytes of a bulk"),
-            ("Packet/Bulk Avg", "Avg Packets/Bulk", "packets", "bulk_packets_mean", "packets of a bulk"),
-            ("Bulk Rate Avg", "Avg Bulk Rate", "bytes/s", "bulk_rate", "payload bytes of bulks / their duration"),
+            ("Bytes/Bulk Avg", "Avg Bytes/Bulk", "bytes", "bulk_bytes_mean", "mean payload bytes of a bulk"),
+            ("Packet/Bulk Avg", "Avg Packets/Bulk", "packets", "bulk_packets_mean", "mean packets of a bulk"),
+            ("Bulk Rate Avg", "Avg Bulk Rate", "bytes/s", "bulk_rate", "payload rate of bulks"),
         ):
-            definition, make = f"mean {text} {_WORDS[view]}; 0 without one", _number(f"{view}_{native}")
+            definition, make = f"{text} {_WORDS[view]}", _number(f"{view}_{native}")
             yield _Row(f"{way} {name}", f"{way} {old}", "float64", unit, "feature", definition, make)
     for way, view in _WAYS:
         for name, native, text in (("Packets", "packets", "packets"), ("Bytes", "payload_bytes", "payload bytes")):
             full, make = f"Subflow {way} {name}", _by(f"{view}_{native}", "subflows")
-            definition = f"{text} {_WORDS[view]} / subflows (parts that gaps above 1 s separate)"
+            definition = f"{text} {_WORDS[view]} of a subflow (parts that gaps above 1 s separate)"
             yield _Row(full, full, "float64", name.lower(), "feature", definition, make)
     for name, old, view in (
         ("FWD Init Win Bytes", "Init_Win_bytes_forward", "up"),
         ("Bwd Init Win Bytes", "Init_Win_bytes_backward", "down"),
     ):
-        text = f"window of the first segment {_WORDS[view]}, unscaled; 0 without one"
+        text = f"initial window {_WORDS[view]}, unscaled"
         yield _Row(name, old, "int64", "bytes", "feature", text, _number(f"{view}_init_window"))
     text, make = "forward packets with payload", _plain("up_payload_packets")
     yield _Row("Fwd Act Data Pkts", "act_data_pkt_fwd", "int64", "packets", "feature", text, make)
@@ -186,12 +200,20 @@ def _bulks() -> Iterable[_Row]:
 
 
 def _activity() -> Iterable[_Row]:
-    for series, text in (("Active", "periods without a gap above the activity gap"), ("Idle", "gaps above it")):
+    for series, text in (
+        ("Active", "periods without a gap above the activity gap"),
+        ("Idle", "gaps above the activity gap"),
+    ):
         for word in ("Mean", "Std", "Max", "Min"):
             name, make = f"{series} {word}", _seconds(f"{series.lower()}_{word.lower()}_s")
-            yield _Row(name, name, "float64", "µs", "feature", f"{word.lower()} of {text}; 0 without any", make)
-    text = "app and action of the label template; NeedManualLabel without"
-    yield _Row("Label", "Label", "string", "", "label", text, _labels)
+            yield _Row(name, name, "float64", "µs", "feature", f"{word.lower()} of {text}", make)
+    made = _Made(_labels, "app/action, or the one there is; NeedManualLabel without")
+    yield _Row("Label", "Label", "string", "", "label", "app and action of the label template", made)
+
+
+def _variance(deviation: str) -> str:
+    """The formula of a variance from that of the deviation, which is a root."""
+    return deviation.replace("√(", "", 1).replace("); ", "; ", 1)
 
 
 _WAYS = (("Fwd", "up"), ("Bwd", "down"))
@@ -245,7 +267,7 @@ _HEADER_AGAIN = "Fwd Header Length.1"  # CIC-IDS2017 has it twice; pandas calls 
 
 
 def _column(row: _Row, name: str, group: str) -> Column:
-    return Column(name, row.kind, row.unit, group, row.role, row.text)
+    return Column(name, row.kind, row.unit, group, row.role, row.text, row.make.formula, native=row.make.native)
 
 
 def _rows_2017() -> Iterable[tuple[str, _Row]]:
@@ -285,7 +307,7 @@ def _convert(batch: pa.RecordBatch, schema_name: str) -> pa.RecordBatch:
     from flowgauge.schema import arrow_schema
 
     schema = arrow_schema(_COLUMNS[schema_name])
-    made = {row.name: row.make(batch) for row in _ROWS}
+    made = {row.name: row.make.values(batch) for row in _ROWS}
     values = [made[row.name] for _, row in _NAMED[schema_name]]
     arrays = [v if isinstance(v, pa.Array) else pa.array(v, f.type) for v, f in zip(values, schema, strict=True)]
     return with_custom(pa.RecordBatch.from_arrays(arrays, schema=schema), batch)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from flowgauge.config import MeterConfig
 from flowgauge.schema import ALL_GROUPS, Column
 from flowgauge.schemas._batch import numbers as _numbers
-from flowgauge.schemas._batch import with_custom
+from flowgauge.schemas._batch import of_native, similar, with_custom
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,40 +24,104 @@ _TCP, _UDP, _ICMP, _ICMPV6 = 6, 17, 1, 58
 _ICMP_HEADER = 8
 _NANO = 1e9
 
-_ROWS = (
-    ("ts", "time", "float64", "s", "id", "earliest packet time, seconds since 1970-01-01 UTC"),
-    ("uid", "string", "string", "", "id", "name of the connection: C and 17 letters and digits of its flow and start"),
+_SAME = {
+    "id.orig_h": "client_ip",
+    "id.resp_h": "server_ip",
+    "orig_pkts": "up_packets",
+    "orig_ip_bytes": "up_ip_bytes",
+    "resp_pkts": "down_packets",
+    "resp_ip_bytes": "down_ip_bytes",
+    "ip_proto": "protocol",
+}
+"""Columns that are native ones under another name."""
+_SIMILAR = {
+    "ts": "start",
+    "id.orig_p": "client_port",
+    "id.resp_p": "server_port",
+    "proto": "protocol",
+    "duration": "duration_s",
+    "orig_bytes": "up_payload_bytes",
+    "resp_bytes": "down_payload_bytes",
+    "conn_state": "tcp_state",
+    "history": "tcp_history",
+}
+"""Columns that mean the same as native ones, in other words or with other details."""
+
+
+_BYTES = (
+    "TCP: highest sequence number sent or acknowledged − initial one, without SYN and FIN, in later parts "
+    "Σ payload_len; UDP: Σ payload_len; ICMP: max(0, Σ payload_len − 8·n); else 0; null where duration is"
+)
+_HASH = "C and 17 digits to the base 62 of a 128-bit hash of flow_id, start and part"
+_KIND = "TCP, UDP: {end}_port; ICMP: type of the record's first packet, {how}; else 0"
+_ANSWER = "its counterpart or code where the {end} did not send that"
+_ALL_BUT_TAIL = "end − start, TCP less the time after both ends had closed; null where that is 0"
+_PRIVATE = "whether {end}_ip is in a special-purpose block of IANA (RFC 6890), as Site::private_address_space has them"
+_ROWS: tuple[tuple[str, ...], ...] = (
+    ("ts", "time", "float64", "s", "id", "time of the connection", "start, seconds since 1970-01-01 UTC"),
+    ("uid", "string", "string", "", "id", "name of the connection, the same in every run", _HASH),
     ("id.orig_h", "addr", "string", "", "id", "address of the originator (client)"),
-    ("id.orig_p", "port", "uint16", "", "id", "its port, 0 but for TCP and UDP; ICMP: the type of the first packet"),
+    (
+        *("id.orig_p", "port", "uint16", "", "id", "port of the originator, or ICMP type"),
+        _KIND.format(end="client", how=_ANSWER.format(end="client")),
+    ),
     ("id.resp_h", "addr", "string", "", "id", "address of the responder (server)"),
-    ("id.resp_p", "port", "uint16", "", "id", "its port, as above; ICMP: the type's counterpart, or the code"),
-    ("proto", "enum", "category", "", "feature", "tcp, udp, icmp or unknown_transport"),
-    ("service", "string", "string", "", "feature", "application protocol; null where it is not known"),
-    ("duration", "interval", "float64", "s", "feature", "to the last packet before both ends had closed; null for 0"),
-    ("orig_bytes", "count", "int64", "bytes", "feature", "payload of the originator; TCP by its sequence numbers"),
-    ("resp_bytes", "count", "int64", "bytes", "feature", "payload of the responder; TCP by its sequence numbers"),
-    ("conn_state", "string", "category", "", "feature", "S0, S1, SF, REJ, S2, S3, RSTO, RSTR, RSTOS0, RSTRH, SH, …"),
-    ("local_orig", "bool", "bool", "", "feature", "whether the originator's address is not routed on the Internet"),
-    ("local_resp", "bool", "bool", "", "feature", "whether the responder's address is not routed on the Internet"),
-    ("missed_bytes", "count", "int64", "bytes", "feature", "bytes of an established connection that are in no packet"),
-    ("history", "string", "string", "", "feature", "letters of what was seen; null without"),
+    (
+        *("id.resp_p", "port", "uint16", "", "id", "port of the responder, or the ICMP type's counterpart"),
+        _KIND.format(end="server", how=_ANSWER.format(end="server")),
+    ),
+    (
+        *("proto", "enum", "category", "", "feature", "transport protocol"),
+        "tcp, udp, icmp (ICMPv6 too) or unknown_transport, of protocol",
+    ),
+    ("service", "string", "string", "", "feature", "application protocol", "always null: payload is not analysed"),
+    ("duration", "interval", "float64", "s", "feature", "time until both ends had closed", _ALL_BUT_TAIL),
+    ("orig_bytes", "count", "int64", "bytes", "feature", "payload of the originator", _BYTES),
+    ("resp_bytes", "count", "int64", "bytes", "feature", "payload of the responder", _BYTES),
+    (
+        *("conn_state", "string", "category", "", "feature", "what the connection did"),
+        "TCP: tcp_state; UDP: SF where both ends sent, S0 where the originator alone did, SHR the responder; else OTH",
+    ),
+    (
+        *("local_orig", "bool", "bool", "", "feature", "whether the originator is local"),
+        _PRIVATE.format(end="client"),
+    ),
+    (
+        *("local_resp", "bool", "bool", "", "feature", "whether the responder is local"),
+        _PRIVATE.format(end="server"),
+    ),
+    (
+        *("missed_bytes", "count", "int64", "bytes", "feature", "payload that the capture lacks"),
+        "up_gap_bytes + down_gap_bytes where the history has a g or G, else 0",
+    ),
+    (
+        *("history", "string", "string", "", "feature", "letters of what was seen"),
+        "TCP: tcp_history; UDP: D and d of the ends that sent, behind ^ where the responder was first; null without",
+    ),
     ("orig_pkts", "count", "int64", "packets", "feature", "packets of the originator"),
     ("orig_ip_bytes", "count", "int64", "bytes", "feature", "IP bytes of the originator"),
     ("resp_pkts", "count", "int64", "packets", "feature", "packets of the responder"),
     ("resp_ip_bytes", "count", "int64", "bytes", "feature", "IP bytes of the responder"),
     (
-        "tunnel_parents",
-        "set[string]",
-        "string",
-        "",
-        "id",
+        *("tunnel_parents", "set[string]", "string", "", "id", "flows around this one"),
         "always null: flows around tunnels are not metered with them",
     ),
     ("ip_proto", "count", "uint8", "", "feature", "protocol number"),
 )
 ZEEK_TYPES = {name: zeek for name, zeek, *_ in _ROWS}
 """Zeek's type of each column, for the header of its logs."""
-_COLUMNS = tuple(Column(name, kind, unit, "zeek", role, text) for name, _, kind, unit, role, text in _ROWS)
+
+
+def _column(name: str, _zeek: str, kind: str, unit: str, role: str, definition: str, formula: str = "") -> Column:
+    if name in _SAME:
+        same = of_native(_SAME[name])
+        formula, native = same.formula, same.native
+    else:
+        native = similar(_SIMILAR[name]).native if name in _SIMILAR else ""
+    return Column(name, kind, unit, "zeek", role, definition, formula, native=native)
+
+
+_COLUMNS = tuple(_column(*row) for row in _ROWS)
 # The special-purpose registries of IANA (RFC 6890), as Zeek's Site::private_address_space has them.
 _LOCAL = (
     *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"),
@@ -87,11 +151,10 @@ def convert(batch: pa.RecordBatch) -> pa.RecordBatch:
     counts = [_numbers(batch, name) for name in ("up_packets", "down_packets")]
     ports = _ports(batch, icmp, protocol)
     arrays: dict[str, Any] = {
+        **{name: batch[native] for name, native in _SAME.items()},
         "ts": _start(batch) / _NANO,
         "uid": _uids(batch),
-        "id.orig_h": batch["client_ip"],
         "id.orig_p": ports[0].astype(np.uint16),
-        "id.resp_h": batch["server_ip"],
         "id.resp_p": ports[1].astype(np.uint16),
         "proto": _category(np.select([tcp, udp, icmp], [0, 1, 2], 3), ("tcp", "udp", "icmp", "unknown_transport")),
         "service": pa.nulls(len(batch), pa.string()),
@@ -101,12 +164,7 @@ def convert(batch: pa.RecordBatch) -> pa.RecordBatch:
         "local_resp": _is_local(batch["server_ip"]),
         "missed_bytes": _missed(batch),
         "history": _histories(batch, udp, counts),
-        "orig_pkts": counts[0],
-        "orig_ip_bytes": batch["up_ip_bytes"],
-        "resp_pkts": counts[1],
-        "resp_ip_bytes": batch["down_ip_bytes"],
         "tunnel_parents": pa.nulls(len(batch), pa.string()),
-        "ip_proto": batch["protocol"],
     }
     for side, view, packets in (("orig", "up", counts[0]), ("resp", "down", counts[1])):
         payload = _numbers(batch, f"{view}_payload_bytes")
