@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 N ?= 2000000
 
 .DEFAULT_GOAL := test
-.PHONY: demo test lint lane-shipped lane-uncompiled lane-checked lane-differential wheel bench clean
+.PHONY: demo test lint lane-shipped lane-uncompiled lane-checked lane-differential lane-corpus wheel bench clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -50,6 +50,10 @@ lane-checked: $(VENV)/.test
 # Many more generated conversations against the oracle.
 lane-differential: $(VENV)/.test
 	FLOWGAUGE_EXAMPLES=3 $(BIN)/python -m pytest -n auto tests/test_differential.py
+
+# Comparisons over every real capture, of which the other lanes look at one in eight. Takes some 20 minutes.
+lane-corpus: $(VENV)/.test
+	FLOWGAUGE_ALL_CAPTURES=1 $(BIN)/python -m pytest -n auto -m corpus
 
 # The built wheel in an environment of its own, without the source tree on the path: what packaging can break.
 wheel: | $(BIN)/python

@@ -16,3 +16,12 @@ needs_corpus = pytest.mark.skipif(not CORPUS.is_dir(), reason=f"no real captures
 def corpus_files(folder: str, pattern: str = "*") -> list[Path]:
     """All files below a folder of the corpus, sorted; none where the corpus is absent."""
     return sorted(path for path in (CORPUS / folder).rglob(pattern) if path.is_file())
+
+
+ALL_CAPTURES = bool(os.environ.get("FLOWGAUGE_ALL_CAPTURES"))
+"""Whether the slowest comparisons look at every capture (`make lane-corpus`) or at one in eight."""
+
+
+def some(paths: list[Path], first: int = 0) -> list[Path]:
+    """One path in eight, from number `first` on; all of them in the lane for that."""
+    return paths if ALL_CAPTURES else paths[first::8]

@@ -313,7 +313,7 @@ def without_places(content: bytes, **options: Any) -> Result:
 CONVERSATIONS = strategies.connections() | strategies.exchanges() | strategies.crowds()
 
 
-@strategies.examples(100)
+@strategies.examples(50)
 @given(frames=mirrored(CONVERSATIONS.map(numbered)), options=strategies.options())
 def test_a_mirrored_capture_is_the_capture(frames: list[Sent], options: dict[str, Any]) -> None:
     """A capture that holds each packet twice has the rows of one that holds it once, but for the records' places."""
@@ -324,7 +324,7 @@ def test_a_mirrored_capture_is_the_capture(frames: list[Sent], options: dict[str
     assert differences(Result(expected.rows, found.reasons, expected.counters), found) == []
 
 
-@strategies.examples(100)
+@strategies.examples(50)
 @given(frames=mirrored(strategies.fragments().map(steady)), options=strategies.options())
 def test_mirrored_fragments_are_the_fragments(frames: list[Sent], options: dict[str, Any]) -> None:
     """The same where packets may be equal to others, which are left out of both, and are put together afterwards."""

@@ -217,7 +217,7 @@ def written_late(draw: st.DrawFn) -> tuple[list[Sent], list[Sent]]:
     return ordered, [frame for frame, _ in written]
 
 
-@strategies.examples(150)
+@strategies.examples(60)
 @given(captures=written_late(), options=strategies.options())
 def test_a_shuffled_capture_is_the_sorted_one(captures: tuple[list[Sent], list[Sent]], options: dict[str, Any]) -> None:
     """Packets written no later than the window give the rows of the sorted capture, but for the records' places."""
@@ -235,7 +235,7 @@ def test_a_shuffled_capture_is_the_sorted_one(captures: tuple[list[Sent], list[S
     assert differences(Result(expected.rows, expected.reasons, found.counters), found) == []
 
 
-@strategies.examples(60)
+@strategies.examples(25)
 @given(frames=strategies.disturbed(strategies.clocks()), options=strategies.options(), window=strategies.REORDER)
 @pytest.mark.parametrize("rows", [16, 33])
 def test_batch_size_changes_no_order(rows: int, frames: list[Sent], options: dict[str, Any], window: float) -> None:
@@ -300,7 +300,7 @@ def split(draw: st.DrawFn) -> list[list[Sent]]:
     return sorted((part for part in parts if part), key=lambda part: part[0].time or 0)
 
 
-@strategies.examples(100)
+@strategies.examples(50)
 @given(parts=split(), options=strategies.options(), window=strategies.REORDER)
 def test_both_join_captures_alike(parts: list[list[Sent]], options: dict[str, Any], window: float) -> None:
     """Order and copies are found over the borders of captures, and every record names the capture of its packet."""

@@ -108,6 +108,17 @@ class Run:
     def label_fields(self) -> tuple[str, ...]:
         return self.labeller.fields if self.labeller else ()
 
+    def warm(self, notify: Callable[[str], None] | None = None) -> float:
+        """Compile ahead what was never compiled on this machine, and say so; the seconds it took."""
+        groups = [group for group in self.config.features if isinstance(group, str)]
+        if _jit.is_warm(groups):
+            return 0.0
+        if notify is not None:
+            notify(_NEW_CACHE)
+        begin = time.perf_counter()
+        warmup(groups)
+        return time.perf_counter() - begin
+
     def _read_labels(self, found: Found, strict: bool) -> list[dict[str, str] | None]:
         labeller = self.labeller
         if labeller is None:
@@ -298,6 +309,7 @@ def stream(inputs: Input | Iterable[Input], **options: Any) -> Iterator[pa.Recor
     off; without, that is a warning.
     """
     run = Run(inputs, Hooks(), **options)
+    run.warm()
     return _checked(run, (run.schema.convert(batch) for batch in run.batches()))
 
 
@@ -319,6 +331,7 @@ def _checked(run: Run, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordB
 def read(inputs: Input | Iterable[Input], **options: Any) -> pa.Table:
     """All flow records of the inputs as one table; see :func:`stream`."""
     run = Run(inputs, Hooks(), **options)
+    run.warm()
     batches = list(_checked(run, (run.schema.convert(batch) for batch in run.batches())))
     return _table(batches, run)
 
@@ -379,7 +392,7 @@ def extract(
     schema = arrow_schema(run.schema.listed(run.label_fields, run.config))
     omit_null = run.schema.omits_null
     with open_sink(output, format=format, schema=schema, metadata=_metadata(run), omit_null=omit_null) as sink:
-        run.stats.compile_seconds = _warm(notify) if warm else 0.0
+        run.stats.compile_seconds = run.warm(notify) if warm else 0.0
         rows = 0
         for batch in run.batches():
             converted = run.schema.convert(batch)
@@ -391,23 +404,13 @@ def extract(
     return run.stats
 
 
-def _warm(notify: Callable[[str], None] | None) -> float:
-    """Compile ahead where the cache is new, and say so; the seconds it took."""
-    if _jit.is_warm():
-        return 0.0
-    if notify is not None:
-        notify(_NEW_CACHE)
-    begin = time.perf_counter()
-    warmup()
-    return time.perf_counter() - begin
-
-
-def warmup() -> None:
-    """Compile every kernel of the main path, or load it from the cache."""
+def warmup(groups: Iterable[str] = DEFAULT_FEATURES) -> None:
+    """Compile every kernel of the main path and of these feature groups, or load it from the cache."""
     from flowgauge.warmup import compile_all
 
-    compile_all()
-    _jit.mark_warm()
+    groups = tuple(groups)
+    compile_all(groups)
+    _jit.mark_warm(groups)
 
 
 def profile(inputs: Input | Iterable[Input], **options: Any) -> dict[str, float]:

@@ -1,25 +1,97 @@
-"""Compile every kernel of the main path by metering a few packets made here."""
+"""Compile every kernel of the main path by metering a few packets made here.
+
+What reads and decodes takes about as long to compile as all the rest: where there are two processors, a second
+process does it.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
 import struct
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+
+from flowgauge.config import DEFAULT_FEATURES, MeterConfig
 
 _ADDRESSES = bytes([192, 0, 2, 1, 192, 0, 2, 2])  # RFC 5737
 _MAC_ADDRESSES = bytes(12)
 _FORMATS = ("csv", "jsonl", "parquet", "arrow")
 
 
-def compile_all() -> None:
-    """Run packets through every source, stage and sink that has kernels."""
+def compile_all(groups: Iterable[str] = DEFAULT_FEATURES) -> None:
+    """Run packets through every source, stage and sink that has kernels, with these feature groups."""
     from flowgauge.kernels import lifetime
     from flowgauge.meter import Meter
     from flowgauge.run import extract
 
+    features = tuple(groups)
+    with _sources_compiled_beside():
+        compile_meter(features)
     for capture, format in zip((_pcap(), _pcapng()) * 2, _FORMATS, strict=True):
-        extract(io.BytesIO(capture), io.BytesIO(), format=format, warm=False)
+        extract(io.BytesIO(capture), io.BytesIO(), format=format, features=features, warm=False)
     extract(io.BytesIO(_pcap()), io.BytesIO(), format=_FORMATS[0], warm=False, dedup=1.0, reorder=1.0)
     lifetime.rebuild_index(Meter().table.arrays)
+
+
+@contextlib.contextmanager
+def _sources_compiled_beside() -> Iterator[None]:
+    """Another process compiles what reads and decodes into the cache, where there is one and a processor for it."""
+    from flowgauge.kernels._jit import JIT, cache_folder
+
+    if not JIT or cache_folder() is None or _processors() < 2:
+        yield
+        return
+    command = [sys.executable, "-c", "from flowgauge.warmup import compile_sources; compile_sources()"]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
+        yield  # whatever becomes of it: what it does not compile, this process does
+
+
+def _processors() -> int:
+    """Those this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def compile_sources() -> None:
+    """Read and decode a capture of each container."""
+    from flowgauge.decode import Decoder
+    from flowgauge.duplicates import Estimate
+    from flowgauge.kernels.packet import make_batch
+    from flowgauge.sources.capture import open_capture
+
+    for content in (_pcap(), _pcapng()):
+        batch, decoder, done = make_batch(), Decoder(), 0
+        with open_capture(io.BytesIO(content)) as capture:
+            for rows in capture.steps(batch):
+                decoder.decode(capture.buffer, batch, done, rows)
+                done = rows
+            Estimate().look(capture.buffer, batch, done, decoder)
+
+
+def compile_meter(groups: tuple[str, ...]) -> None:
+    """Meter packets that were not decoded, and write their records in every format."""
+    import numpy as np
+
+    from flowgauge.kernels.packet import FIRST_FRAGMENT, TAIL_FRAGMENT, make_batch
+    from flowgauge.meter import Meter
+    from flowgauge.sinks import open_sink
+
+    batch = make_batch()
+    rows = batch.packets[:4]
+    rows.ip_version, rows.protocol, rows.src_lo, rows.dst_lo = 4, 17, 1, (2, 2, 2, 3)
+    rows.fragment[1], rows.fragment[2] = TAIL_FRAGMENT, FIRST_FRAGMENT
+    rows.tunnel_depth[3] = 1
+    meter = Meter(MeterConfig(features=groups))
+    meter.begin_capture("")
+    records = meter.feed(batch, len(rows), np.zeros(64, np.uint8))
+    meter.end_capture()
+    records += meter.flush()
+    for format in _FORMATS:
+        with open_sink(io.BytesIO(), format=format, schema=meter.schema) as sink:
+            for part in records:
+                sink.write(part)
 
 
 def _frames() -> list[bytes]:

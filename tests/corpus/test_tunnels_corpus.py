@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import flowgauge as fg
-from corpus_folder import CORPUS, corpus_files, needs_corpus
+from corpus_folder import ALL_CAPTURES, CORPUS, corpus_files, needs_corpus, some
 from flowgauge.decode import Decoder
 from flowgauge.kernels.packet import REASONS, make_batch
 from flowgauge.sources.capture import open_capture
@@ -123,7 +123,7 @@ def _captures() -> list[Path]:
 @needs_tshark
 def test_endpoints_are_those_of_wireshark(capsys: pytest.CaptureFixture[str]) -> None:
     """What Wireshark calls IP is metered between the same innermost addresses, and no link type of it is unknown."""
-    paths = _captures()
+    paths = some(_captures())
     with ThreadPoolExecutor() as pool:
         expected = dict(zip(paths, pool.map(_by_tshark, paths), strict=True))
     counts, unknown, other = Counter[str](), [], []
@@ -145,7 +145,7 @@ def test_endpoints_are_those_of_wireshark(capsys: pytest.CaptureFixture[str]) ->
         print(f"\nWireshark: {dict(counts)}")
     assert unknown == other == []
     assert counts["not_ip"] == 0
-    assert counts["same"] > 115_000
+    assert counts["same"] > (115_000 if ALL_CAPTURES else 5_000)
 
 
 LINK_TYPES_OF_IP = {9, 104, 107, 127, 129, 239}

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,7 @@ def double(number):
 
 @fg.feature(columns={{"total": fg.u32}}, params={{"most": {most}}})
 def mine(flow, pkt, params):
+    "made at {made}"
     if flow.total < params.most:
         flow.total += double(STEP) + {sibling}.extra(pkt.payload_len)
 """
@@ -176,6 +178,7 @@ print(json.dumps([table["total"].to_pylist(), sum("flowgauge_features" in name f
 def test_code_is_compiled_once_and_again_when_it_changes(tmp_path: Path) -> None:
     """The second run compiles nothing; an edited helper, constant, parameter or imported file gives the new result."""
     content, parts = tmp_path / "a.pcap", {"sibling": "beside", "step": 1, "factor": 2, "most": 1000}
+    parts["made"] = time.time_ns()  # so that nothing of it is in the cache
     content.write_bytes(conversation())
     file, sibling = tmp_path / "mine.py", tmp_path / "beside.py"
 

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import time
+from typing import Annotated
+
+import typer
 
 
-def warmup() -> None:
+def warmup(
+    features: Annotated[
+        str | None,
+        typer.Option(metavar="GROUP,…", help="These column groups too, beside those that are on by default."),
+    ] = None,
+) -> None:
     """Compile every kernel now, so that no run has to."""
+    from flowgauge.config import DEFAULT_FEATURES, make_config
     from flowgauge.kernels._jit import JIT, cache_folder
     from flowgauge.run import warmup as run_warmup
 
+    chosen = make_config(features=[*DEFAULT_FEATURES, *(features.split(",") if features else [])]).features
     start = time.perf_counter()
-    run_warmup()
+    run_warmup(group for group in chosen if isinstance(group, str))
     seconds = time.perf_counter() - start
     if not JIT:
         print("NUMBA_DISABLE_JIT is set: nothing to compile")

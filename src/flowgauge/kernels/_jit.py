@@ -20,7 +20,7 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -100,17 +100,23 @@ def cache_folder() -> Path | None:
     return None
 
 
-def is_warm() -> bool:
-    """Whether this version's kernels were compiled on this machine before."""
+def is_warm(groups: Iterable[str] = ()) -> bool:
+    """Whether this version's kernels, and those of these feature groups, were compiled on this machine before."""
     folder = cache_folder()
-    return not JIT or (folder is not None and (folder / "warm").exists())
+    return not JIT or (folder is not None and all((folder / name).exists() for name in _marks(groups)))
 
 
-def mark_warm() -> None:
-    """Remember that every kernel of the main path is in the cache."""
+def mark_warm(groups: Iterable[str] = ()) -> None:
+    """Remember that every kernel of the main path, and those of these groups, are in the cache."""
     folder = cache_folder()
     if JIT and folder is not None:
-        (folder / "warm").touch()
+        for name in _marks(groups):
+            (folder / name).touch()
+
+
+def _marks(groups: Iterable[str]) -> list[str]:
+    """Names of files in the cache folder that say what is compiled."""
+    return ["warm", *(f"warm-{group}" for group in groups)]
 
 
 class _Locator(caching._CacheLocator):
