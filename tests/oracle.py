@@ -66,6 +66,7 @@ class Options:
 
     key: str = "5tuple"
     vlan_in_key: bool = False
+    icmp_by_hosts: bool = False
     tunnels: str = "inner"
     idle_timeout: tuple[float | None, float | None, float | None, float | None] = (120.0, 120.0, 120.0, 120.0)
     active_timeout: float | None = 1800.0
@@ -733,6 +734,8 @@ class Packet:
     def endpoints(self, options: Options) -> tuple[tuple[bytes, int], tuple[bytes, int]]:
         """Sender's and receiver's (address, port) as far as they are part of the key."""
         if options.key == "hosts":
+            return (self.network.src, 0), (self.network.dst, 0)
+        if options.icmp_by_hosts and self.protocol in (ICMP, ICMPV6):
             return (self.network.src, 0), (self.network.dst, 0)
         return (self.network.src, self.transport.src_port), (self.network.dst, self.transport.dst_port)
 

@@ -683,6 +683,7 @@ def options(*, limit: bool = False) -> SearchStrategy[dict[str, Any]]:
         "forget": st.just(True),
         "no_tcp_end": st.just(True),
         "vlan_in_key": st.just(True),
+        "icmp_by_hosts": st.just(True),
         "tunnels": st.just("outer"),
         "first_is_client": st.just(True),
         "first_packets": st.sampled_from([1, 2, 5]),

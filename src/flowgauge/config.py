@@ -36,13 +36,14 @@ class MeterConfig:
     Timeouts, `dedup` and `reorder` are seconds, None is off; `idle_timeout` holds one for each of TIMEOUT_CLASSES,
     `attempt_timeout` is that of TCP connections that were not answered. With `forget` nothing is known of a flow once
     its record has left; with `services_only` ports tell the direction only where they are in the list of services.
-    `dedup` and `reorder` are for what comes before a meter. `splt`, `splt_data`, `activity_gap` and `payload_head` are
+    With `icmp_by_hosts` ICMP has no types in the key. `dedup` and `reorder` are for what comes before a meter. `splt`, `splt_data`, `activity_gap` and `payload_head` are
     options of the feature groups `splt`, `activity` and `payload`.
     """
 
     features: tuple[str | UserFeature, ...] = DEFAULT_FEATURES
     key: str = "5tuple"
     vlan_in_key: bool = False
+    icmp_by_hosts: bool = False
     tunnels: str = "inner"
     idle_timeout: tuple[Timeout, Timeout, Timeout, Timeout] = (120.0, 120.0, 120.0, 120.0)
     active_timeout: Timeout = 1800.0
@@ -85,7 +86,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "forget": True,
         "services_only": True,
     },
-    "nfstream": {"no_tcp_end": True, "first_is_client": True, "vlan_in_key": True},
+    "nfstream": {"no_tcp_end": True, "first_is_client": True, "vlan_in_key": True, "icmp_by_hosts": True},
     "cic": {"active_timeout": 120.0},
     "classic": {"key": "hosts"},
 }
@@ -240,6 +241,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "features": _features,
     "key": lambda name, value: _choice(name, value, ("5tuple", "hosts")),
     "vlan_in_key": _flag,
+    "icmp_by_hosts": _flag,
     "tunnels": lambda name, value: _choice(name, value, ("inner", "outer")),
     "idle_timeout": _idle_timeout,
     "active_timeout": _seconds,

@@ -16,12 +16,14 @@ from flowgauge.fragments import FragmentStage
 from flowgauge.kernels import lifetime
 from flowgauge.kernels import state as st
 from flowgauge.kernels.assign import assign
+from flowgauge.kernels.header import ICMP, ICMPV6
 from flowgauge.kernels.keys import make_keys
 from flowgauge.kernels.packet import PacketBatch
 from flowgauge.records import RecordBuilder
 from flowgauge.stopwatch import Stopwatch
 from flowgauge.table import FlowTable
 
+_ICMP = (ICMP, ICMPV6)
 _NO_BYTES: NDArray[np.uint8] = np.zeros(0, np.uint8)
 
 BATCH_ROWS = 8192
@@ -122,6 +124,8 @@ class Meter:
         self.watch.lap("fragments")
 
     def _meter(self, p: PacketBatch, rows: int) -> None:
+        if self.config.icmp_by_hosts:
+            _clear_icmp_ports(p.packets[:rows])
         make_keys(p, rows, self.table.arrays.config)
         self.watch.lap("keys")
         counted = done = 0
@@ -165,3 +169,9 @@ class Meter:
         self.flows += int((flows["part"] == 0).sum())
         self.ended.update({name: int(n) for name, n in zip(st.END_REASONS, counts, strict=True) if n})
         return batch
+
+
+def _clear_icmp_ports(packets: np.recarray) -> None:
+    """All ICMP between two hosts has one key; the pseudo-ports are needed no more, fragments have found each other."""
+    rows = np.isin(packets.protocol, _ICMP)
+    packets.src_port[rows] = packets.dst_port[rows] = 0
