@@ -75,6 +75,7 @@ class Options:
     forget: bool = False
     first_is_client: bool = False
     services_only: bool = False
+    clock_times: bool = False
     dedup: float | None = None
     reorder: float | None = None
     max_flows: int = 4_194_304
@@ -1125,6 +1126,8 @@ class FlowTable:
     # What a packet does
 
     def add(self, packet: Packet) -> None:
+        if self.options.clock_times:
+            packet = replace(packet, time=packet.clock)
         key = packet.key(self.options)
         flow = self._flow_of(packet, key)
         self.flows.pop(key, None)

@@ -690,6 +690,7 @@ def options(*, limit: bool = False) -> SearchStrategy[dict[str, Any]]:
         "first_seconds": st.sampled_from([1e-9, 1.0, 15.0]),
         "window": st.sampled_from([1.0, 15.0, 3600.0]),
         "services_only": st.just(True),
+        "clock_times": st.just(True),
         "dedup": DEDUP,
         "reorder": REORDER,
     }

@@ -784,6 +784,17 @@ def at(*seconds: float | None) -> list[Sent]:
 OFF: dict[str, Any] = {"idle_timeout": (None, None, None, None), "active_timeout": None}
 
 
+def test_clock_times_are_the_clocks(meter: Meter) -> None:
+    """With clock_times a packet that comes late has the time of the clock, and timeouts are counted by that."""
+    frames = [sent(1000, eth(ip4(udp(5, 6)))), *at(500, 500.5, 1100)]
+    late = meter(frames, clock_times=True)
+    assert columns(late, "start", "packets", "duration_s") == [
+        (START + 1000 * SECOND, 1, 0.0),
+        (START + 1000 * SECOND, 3, 100.0),
+    ]
+    assert columns(meter(frames), "packets") == [1, 1, 1, 1]
+
+
 def test_a_stray_time_is_the_clocks(meter: Meter) -> None:
     """A record more than an hour ahead, with the clock's neighbourhood back within 8 records, takes the clock."""
     result = meter(at(0, 5, 5000, 6), **OFF)

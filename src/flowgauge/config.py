@@ -36,7 +36,8 @@ class MeterConfig:
     Timeouts, `dedup` and `reorder` are seconds, None is off; `idle_timeout` holds one for each of TIMEOUT_CLASSES,
     `attempt_timeout` is that of TCP connections that were not answered. With `forget` nothing is known of a flow once
     its record has left; with `services_only` ports tell the direction only where they are in the list of services.
-    With `icmp_by_hosts` ICMP has no types in the key. `dedup` and `reorder` are for what comes before a meter. `splt`, `splt_data`, `activity_gap` and `payload_head` are
+    With `icmp_by_hosts` ICMP has no types in the key, with `clock_times` packets that come late have the time of the
+    clock. `dedup` and `reorder` are for what comes before a meter. `splt`, `splt_data`, `activity_gap` and `payload_head` are
     options of the feature groups `splt`, `activity` and `payload`.
     """
 
@@ -52,6 +53,7 @@ class MeterConfig:
     forget: bool = False
     first_is_client: bool = False
     services_only: bool = False
+    clock_times: bool = False
     dedup: float | None = None
     reorder: float | None = None
     max_flows: int = DEFAULT_MAX_FLOWS
@@ -86,7 +88,13 @@ PRESETS: dict[str, dict[str, Any]] = {
         "forget": True,
         "services_only": True,
     },
-    "nfstream": {"no_tcp_end": True, "first_is_client": True, "vlan_in_key": True, "icmp_by_hosts": True},
+    "nfstream": {
+        "no_tcp_end": True,
+        "first_is_client": True,
+        "vlan_in_key": True,
+        "icmp_by_hosts": True,
+        "clock_times": True,
+    },
     "cic": {"active_timeout": 120.0},
     "classic": {"key": "hosts"},
 }
@@ -250,6 +258,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "forget": _flag,
     "first_is_client": _flag,
     "services_only": _flag,
+    "clock_times": _flag,
     "dedup": _window,
     "reorder": _window,
     "max_flows": _whole(1, 2**30),

@@ -126,6 +126,8 @@ class Meter:
     def _meter(self, p: PacketBatch, rows: int) -> None:
         if self.config.icmp_by_hosts:
             _clear_icmp_ports(p.packets[:rows])
+        if self.config.clock_times:
+            p.packets.time[:rows] = p.packets.clock[:rows]
         make_keys(p, rows, self.table.arrays.config)
         self.watch.lap("keys")
         counted = done = 0

@@ -1,7 +1,6 @@
 """Group `splt`: sequence of packet lengths and times, of the first packets of a record.
 
-The options are `splt`, the number of packets, and `splt_data`, which leaves out those without payload. Beside the group
-`nfstream` its times are those of the running clock, as NFStream has them.
+The options are `splt`, the number of packets, and `splt_data`, which leaves out those without payload.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ STATE = state_dtype(
 
 
 @kernel
-def update(p, begin, stop, state, only_data, by_clock):
+def update(p, begin, stop, state, only_data):
     for i in range(begin, stop):
         look_ahead_wide(p, i, stop, state)
         q = p.packets[i]
@@ -47,8 +46,7 @@ def update(p, begin, stop, state, only_data, by_clock):
             continue
         state[q.slot, 0].count += 1
         entry = state[q.slot, place]
-        entry.time = q.clock if by_clock else q.time
-        entry.ip_len, entry.payload_len, entry.frame_len = q.ip_len, q.payload_len, q.frame_len
+        entry.time, entry.ip_len, entry.payload_len, entry.frame_len = q.time, q.ip_len, q.payload_len, q.frame_len
         entry.tcp_flags, entry.direction = q.tcp_flags, q.direction
 
 
@@ -100,11 +98,12 @@ def finalize(state: Array, flows: Array, memory: Memory) -> dict[str, Values]:
     }
 
 
-def _update(only_data: np.uint8, by_clock: np.uint8, p: Array, begin: int, stop: int, state: Array) -> None:
-    update(p, begin, stop, state, only_data, by_clock)
+def _update(only_data: np.uint8, p: Array, begin: int, stop: int, state: Array) -> None:
+    update(p, begin, stop, state, only_data)
 
 
 def feature(config: MeterConfig) -> Feature:
     """The group, with the options `splt` and `splt_data`."""
-    modes = np.uint8(config.splt_data), np.uint8("nfstream" in config.features)
-    return Feature("splt", (Layout(STATE, config.splt),), functools.partial(_update, *modes), finalize)
+    return Feature(
+        "splt", (Layout(STATE, config.splt),), functools.partial(_update, np.uint8(config.splt_data)), finalize
+    )
