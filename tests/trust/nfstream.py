@@ -6,9 +6,11 @@ it reads, the plain meter of the tests what there is. Where their rules are not 
 
 from __future__ import annotations
 
+import io
 import ipaddress
 import json
 import math
+import struct
 import subprocess
 import sys
 import warnings
@@ -16,11 +18,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import flowgauge as fg
 from corpus_folder import corpus_files
 from oracle import Frame, Options, Packet, Tick, UnmeteredError, UnreadableError, decode, read_frames, run_clock
+from packets import Sent, capture
 from trust.agreement import OTHER, Agreement, cause
 
 FIELDS = ("flow", "endpoints", "packets", "bytes", "times", "statistics", "splt")
@@ -73,8 +76,11 @@ for path in sys.argv[2:]:
     print("flows of", json.dumps([path, found]), flush=True)
 """
 _MACS = {f"{side}_{name}" for side in ("src", "dst") for name in ("mac", "oui")}
-_ICMP, _SCTP = (1, 58), 132
+_SCTP = 132
 _ETHERNET, _LINKS = 1, (0, 1, 101, 113, 228, 229)
+_TAGS = (b"\x88\xa8", b"\x88\xe5")  # 802.1ad, MACsec
+_SHORTEST = {6: 20, 17: 8}  # bytes of headers
+_NO_NEXT_HEADER = 59
 _LONGEST = 2**16 - 1  # bytes
 _MILLISECOND = 1_000_000
 Row = dict[str, Any]
@@ -86,7 +92,7 @@ UNREAD = (
 )
 LINKS = (
     "Link types and headers that NFStream does not read: SLL2, NFLOG, frame relay, ARCnet, PPP with address and "
-    "control bytes, 802.11 but for one kind of radiotap"
+    "control bytes, 802.11 but for one kind of radiotap, 802.1ad tags, MACsec"
 )
 TUNNELLED = (
     "Packets in tunnels: NFStream looks into GTP, CAPWAP, TZSP, IP in IP and below MPLS and PPPoE labels, and gives "
@@ -94,13 +100,15 @@ TUNNELLED = (
 )
 DAMAGED = (
     "Packets that cannot be, nearly all made by fuzzers: what is not IP or has a bad header (NFStream takes all that "
-    "begins with a 4 or 6 for IP), IP lengths beyond the frame, frames above 65,535 bytes (NFStream counts in 16 bits)"
+    "begins with a 4 or 6 for IP), IP lengths beyond the frame or too short for TCP and UDP, frames above 65,535 bytes "
+    "(NFStream counts in 16 bits)"
 )
 CLOCK = (
     "Times that are not NFStream's: its clock never goes back and follows every jump, so that all behind one wrong "
     "time have that; it ends in 2038. Here a step of hours is not followed"
 )
-RULES = (LINKS, TUNNELLED, DAMAGED, CLOCK)
+SCTP = "SCTP: NFStream has no ports of it, and one flow for all of it between two hosts"
+RULES = (LINKS, TUNNELLED, DAMAGED, CLOCK, SCTP)
 """Rules on packets that are not the same; rows of a flow that has such a packet are left out, whatever they say."""
 
 FRAGMENTS = cause(
@@ -113,17 +121,23 @@ OFFLOADED = cause(
     "offloaded",
     "flowgauge",
     "NFStream drops packets with an IP length of 0 (segments that the network card had not cut yet) and IPv6 packets "
-    "that the capture cut off.",
+    "that the capture cut off, or of which libpcap keeps no more than the snap length that the file names.",
     "a segment with an IP length of 0 in a frame of 2,974 bytes",
 )
-SCTP_PORTS = cause("sctp_ports", "flowgauge", "NFStream has no ports of SCTP.", "an SCTP packet")
 LOST_MAC = cause(
     "lost_mac",
     "flowgauge",
     "NFStream shows MAC addresses of Ethernet alone, zeros for others.",
     "a packet captured as SLL, which has the sender's address",
 )
-CAUSES_OF_PACKETS = (SCTP_PORTS, OFFLOADED, FRAGMENTS)
+EXTENSIONS = cause(
+    "ipv6_extensions",
+    "flowgauge",
+    "NFStream does not look behind the authentication header of IPv6, takes the mobility header, which is a protocol, "
+    "for an extension, and drops packets without next header.",
+    "OSPF behind an authentication header",
+)
+DROPPED = (OFFLOADED, FRAGMENTS)
 
 
 class _Theirs(NamedTuple):
@@ -176,22 +190,23 @@ def _their_packet(read: list[Any] | None) -> tuple[int, Key, int] | None:
     return time, (frozenset(((src, src_port), (dst, dst_port))), protocol, vlan), tunnel
 
 
-def _ours(path: Path) -> list[Row] | None:
+def _ours(source: Path | IO[bytes]) -> list[Row] | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            table = fg.read(path, schema="nfstream", preset="nfstream", features="splt", splt=SPLT)
+            table = fg.read(source, schema="nfstream", preset="nfstream", features="splt", splt=SPLT)
         except fg.SourceError:
             return None
     rows: list[Row] = table.to_pylist()
     return rows
 
 
-def _packets(frames: list[Frame], theirs: list[tuple[int, Key, int] | None]) -> Iterator[_Packet]:
+def _packets(frames: list[Frame], snap: int, theirs: list[tuple[int, Key, int] | None]) -> Iterator[_Packet]:
     """Both readings of each packet."""
     ticks = run_clock([frame.time for frame in frames], defaultdict(int))  # type: ignore[arg-type]
     read = [_decoded(frame, tick) for frame, tick in zip(frames, ticks, strict=True)]
-    firsts = {_datagram(packet): _our_key(packet) for packet in read if packet and packet.network.fragment == "first"}
+    outermost = (packet.first_around or packet for packet in read if packet)
+    firsts = {_datagram(packet): _our_key(packet) for packet in outermost if packet.network.fragment == "first"}
     latest = 0
     for frame, packet, other in zip(frames, read, theirs, strict=True):
         latest = max(latest, other[0] if other else 0)
@@ -200,7 +215,7 @@ def _packets(frames: list[Frame], theirs: list[tuple[int, Key, int] | None]) -> 
             yield _Packet(frozenset(keys), DAMAGED)
             continue
         keys.add(firsts.get(_datagram(packet), _our_key(packet)))
-        yield _Packet(frozenset(keys), _rule(frame, packet, other, latest))
+        yield _Packet(frozenset(keys), _rule(frame, packet, other, latest, snap))
 
 
 def _decoded(frame: Frame, tick: Tick) -> Packet | None:
@@ -222,30 +237,33 @@ def _our_key(packet: Packet) -> Key:
     return frozenset(named), network.protocol, packet.link.vlan
 
 
-def _rule(frame: Frame, packet: Packet, other: tuple[int, Key, int] | None, clock: int) -> str | None:
+def _rule(frame: Frame, packet: Packet, other: tuple[int, Key, int] | None, clock: int, snap: int) -> str | None:
     """What is not the same about a packet that flowgauge meters; None: nothing that is known."""
     network = packet.network
     if packet.around or (other and other[2]):
         return TUNNELLED
-    if network.lies or frame.length > _LONGEST:
+    inside = network.length - (network.at - network.ip_at)
+    if network.lies or frame.length > _LONGEST or inside < _SHORTEST.get(network.protocol, 0) * (not network.fragment):
         return DAMAGED
-    if other is None:
-        return _why_dropped(frame, packet)
     if network.protocol == _SCTP:
-        return SCTP_PORTS
+        return SCTP
+    if other is None:
+        return _why_dropped(frame, packet, snap)
+    if network.version == 6 and network.protocol != other[1][1]:
+        return EXTENSIONS
     return CLOCK if packet.clock // _MILLISECOND != clock else None
 
 
-def _why_dropped(frame: Frame, packet: Packet) -> str | None:
+def _why_dropped(frame: Frame, packet: Packet, snap: int) -> str | None:
     network = packet.network
-    if frame.link not in _LINKS:
+    if frame.link not in _LINKS or (frame.link == _ETHERNET and frame.data[12:14] in _TAGS):
         return LINKS
     if network.fragment == "tail":
         return FRAGMENTS
     said = frame.data[network.ip_at + 2 : network.ip_at + 4] if network.version == 4 else b""
-    if said == b"\0\0" or (network.version == 6 and network.ip_at + network.length > len(frame.data)):
+    if said == b"\0\0" or (network.version == 6 and network.ip_at + network.length > min(len(frame.data), snap)):
         return OFFLOADED
-    return None
+    return EXTENSIONS if network.protocol == _NO_NEXT_HEADER else None
 
 
 def _key(row: Row) -> Key:
@@ -261,12 +279,13 @@ def _by_key(rows: list[Row]) -> dict[Key, list[Row]]:
 
 
 def _compare(path: Path, theirs: _Theirs | None, ours: list[Row] | None, agreement: Agreement) -> None:
-    frames = _frames(path)
+    content = path.read_bytes()
+    frames = _frames(content)
     if theirs is None or ours is None or len(frames) != len(theirs.packets):
         agreement.exclude(UNREAD, max(len(theirs.rows if theirs else ()), len(ours or ())))
         return
     rules: dict[Key, set[str]] = defaultdict(set)
-    for packet in _packets(frames, theirs.packets):
+    for packet in _packets(frames, _snap_length(content), theirs.packets):
         for key in packet.keys:
             rules[key] |= {packet.rule} if packet.rule else set()
     expected, found = _by_key(theirs.rows), _by_key(ours)
@@ -275,29 +294,52 @@ def _compare(path: Path, theirs: _Theirs | None, ours: list[Row] | None, agreeme
         left_out = [rule for rule in RULES if rule in rules[key]]
         if left_out:
             agreement.exclude(left_out[0], max(len(rows), len(own)))
-        else:
-            example = f"{path.name} {sorted(key[0])} {key[1:]}"
-            _pair(rows, own, rules[key], frames[0].link, example, agreement)
+            continue
+        why = next((name for name in (*DROPPED, EXTENSIONS) if name in rules[key]), OTHER)
+        if why in DROPPED and not _equal(rows, _without_dropped(frames, theirs).get(key, [])):
+            why = OTHER
+        _pair(rows, own, why, f"{path.name} {sorted(key[0])} {key[1:]}", agreement)
 
 
-def _frames(path: Path) -> list[Frame]:
+def _without_dropped(frames: list[Frame], theirs: _Theirs) -> dict[Key, list[Row]]:
+    """The rows of a capture that has only what NFStream reads."""
+    kept = [frame for frame, read in zip(frames, theirs.packets, strict=True) if read]
+    sent = [Sent(frame.time, frame.data, frame.length, frame.link) for frame in kept]
+    return _by_key(_ours(io.BytesIO(capture(sent))) or [])
+
+
+def _frames(content: bytes) -> list[Frame]:
     try:
-        return read_frames(path.read_bytes())
+        return read_frames(content)
     except UnreadableError:
         return []
 
 
-def _pair(rows: list[Row], own: list[Row], rules: set[str], link: int, example: str, agreement: Agreement) -> None:
+def _snap_length(content: bytes) -> int:
+    """That of a pcap file's header: libpcap cuts packets to it."""
+    order = {b"\xd4\xc3\xb2\xa1": "<", b"\xa1\xb2\xc3\xd4": ">"}.get(content[:4])
+    return struct.unpack_from(order + "I", content, 16)[0] or sys.maxsize if order else sys.maxsize
+
+
+def _pair(rows: list[Row], own: list[Row], why: str, example: str, agreement: Agreement) -> None:
     """Compare the rows of one key, in order of time."""
-    known = next((name for name in CAUSES_OF_PACKETS if name in rules), OTHER)
     if len(rows) != len(own):
         for _ in range(max(len(rows), len(own))):
-            agreement.alone(known, example)
+            agreement.alone(why, example)
         return
     for row, other in zip(rows, own, strict=True):
-        names = {name for name in other if name != "id" and not _same(row[name], other[name])}
-        why = LOST_MAC if names <= _MACS and link != _ETHERNET else known
-        agreement.pair({}, _fields(names), why, f"{example} {sorted(names)}")
+        names = _different(row, other)
+        lost = names <= _MACS and all(row[name].strip("0:") == "" for name in names)
+        agreement.pair({}, _fields(names), LOST_MAC if lost else why, f"{example} {sorted(names)}")
+
+
+def _equal(rows: list[Row], own: list[Row]) -> bool:
+    return len(rows) == len(own) and not any(map(_different, rows, own))
+
+
+def _different(row: Row, other: Row) -> set[str]:
+    """The columns that are not equal."""
+    return {name for name in other if name != "id" and not _same(row[name], other[name])}
 
 
 def _same(value: Any, other: Any) -> bool:
