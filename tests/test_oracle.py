@@ -383,7 +383,7 @@ def test_icmp_without_counterpart_is_keyed_by_type_and_code(meter: Meter) -> Non
 
 
 def test_icmp_by_hosts_is_one_flow_of_all_types(meter: Meter) -> None:
-    """With icmp_by_hosts all ICMP between two hosts is one flow, fragments too; type and code are the first packet's."""
+    """With icmp_by_hosts all ICMP of two hosts is one flow, fragments too; type and code are the first packet's."""
     answer = icmp(3, 1, bytes(40))
     parts = [(Layer(1, answer.data[:24]), True, 0), (Layer(1, answer.data[24:]), False, 3)]
     fragments = [

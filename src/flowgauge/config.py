@@ -37,8 +37,8 @@ class MeterConfig:
     `attempt_timeout` is that of TCP connections that were not answered. With `forget` nothing is known of a flow once
     its record has left; with `services_only` ports tell the direction only where they are in the list of services.
     With `icmp_by_hosts` ICMP has no types in the key, with `clock_times` packets that come late have the time of the
-    clock. `dedup` and `reorder` are for what comes before a meter. `splt`, `splt_data`, `activity_gap` and `payload_head` are
-    options of the feature groups `splt`, `activity` and `payload`.
+    clock. `dedup` and `reorder` are for what comes before a meter. `splt`, `splt_data`, `activity_gap` and
+    `payload_head` are options of the feature groups `splt`, `activity` and `payload`.
     """
 
     features: tuple[str | UserFeature, ...] = DEFAULT_FEATURES

@@ -104,8 +104,9 @@ DAMAGED = (
     "(NFStream counts in 16 bits)"
 )
 CLOCK = (
-    "Times that are not NFStream's: its clock never goes back and follows every jump, so that all behind one wrong "
-    "time have that; it ends in 2038. Here a step of hours is not followed"
+    "Times by another clock: NFStream's follows every jump and never goes back, so that all behind one wrong time have "
+    "that; packets without time are at 0, and its seconds end in 2038. Here a stray time is not followed, and a clock "
+    "that was set back by more than an hour is"
 )
 SCTP = "SCTP: NFStream has no ports of it, and one flow for all of it between two hosts"
 RULES = (LINKS, TUNNELLED, DAMAGED, CLOCK, SCTP)
@@ -134,7 +135,7 @@ EXTENSIONS = cause(
     "ipv6_extensions",
     "flowgauge",
     "NFStream does not look behind the authentication header of IPv6, takes the mobility header, which is a protocol, "
-    "for an extension, and drops packets without next header.",
+    'for an extension, and drops packets that have bytes behind "no next header".',
     "OSPF behind an authentication header",
 )
 DROPPED = (OFFLOADED, FRAGMENTS)
@@ -154,10 +155,10 @@ class _Packet(NamedTuple):
     rule: str | None
 
 
-def compare() -> Agreement:
-    """All pcap and pcapng files."""
+def compare(paths: list[Path] | None = None) -> Agreement:
+    """These captures, or all of the corpus."""
     agreement = Agreement("NFStream", FIELDS)
-    paths = [path for path in corpus_files("") if path.suffix in (".pcap", ".pcapng")]
+    paths = paths or [path for path in corpus_files("") if path.suffix in (".pcap", ".pcapng")]
     with ThreadPoolExecutor(2) as pool:
         halves = [pool.submit(_theirs, paths[half::2]) for half in range(2)]
         ours = {path: _ours(path) for path in paths}
