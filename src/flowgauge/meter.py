@@ -16,14 +16,12 @@ from flowgauge.fragments import FragmentStage
 from flowgauge.kernels import lifetime
 from flowgauge.kernels import state as st
 from flowgauge.kernels.assign import assign
-from flowgauge.kernels.header import ICMP, ICMPV6
-from flowgauge.kernels.keys import make_keys
+from flowgauge.kernels.keys import clear_icmp_ports, make_keys
 from flowgauge.kernels.packet import PacketBatch
 from flowgauge.records import RecordBuilder
 from flowgauge.stopwatch import Stopwatch
 from flowgauge.table import FlowTable
 
-_ICMP = (ICMP, ICMPV6)
 _NO_BYTES: NDArray[np.uint8] = np.zeros(0, np.uint8)
 
 BATCH_ROWS = 8192
@@ -125,7 +123,7 @@ class Meter:
 
     def _meter(self, p: PacketBatch, rows: int) -> None:
         if self.config.icmp_by_hosts:
-            _clear_icmp_ports(p.packets[:rows])
+            clear_icmp_ports(p, rows)
         if self.config.clock_times:
             p.packets.time[:rows] = p.packets.clock[:rows]
         make_keys(p, rows, self.table.arrays.config)
@@ -171,9 +169,3 @@ class Meter:
         self.flows += int((flows["part"] == 0).sum())
         self.ended.update({name: int(n) for name, n in zip(st.END_REASONS, counts, strict=True) if n})
         return batch
-
-
-def _clear_icmp_ports(packets: np.recarray) -> None:
-    """All ICMP between two hosts has one key; the pseudo-ports are needed no more, fragments have found each other."""
-    rows = np.isin(packets.protocol, _ICMP)
-    packets.src_port[rows] = packets.dst_port[rows] = 0

@@ -18,7 +18,9 @@ def compile_all() -> None:
 
     for capture, format in zip((_pcap(), _pcapng()) * 2, _FORMATS, strict=True):
         extract(io.BytesIO(capture), io.BytesIO(), format=format, warm=False)
-    extract(io.BytesIO(_pcap()), io.BytesIO(), format=_FORMATS[0], warm=False, dedup=1.0, reorder=1.0)
+    extract(
+        io.BytesIO(_pcap()), io.BytesIO(), format=_FORMATS[0], warm=False, dedup=1.0, reorder=1.0, preset="nfstream"
+    )
     lifetime.rebuild_index(Meter().table.arrays)
 
 

@@ -128,7 +128,7 @@ OFFLOADED = cause(
 LOST_MAC = cause(
     "lost_mac",
     "flowgauge",
-    "NFStream shows MAC addresses of Ethernet alone, zeros for others.",
+    "NFStream reads MAC addresses of Ethernet and 802.11, and shows zeros for others.",
     "a packet captured as SLL, which has the sender's address",
 )
 EXTENSIONS = cause(
