@@ -66,6 +66,7 @@ class Options:
 
     key: str = "5tuple"
     vlan_in_key: bool = False
+    icmp_by_hosts: bool = False
     tunnels: str = "inner"
     idle_timeout: tuple[float | None, float | None, float | None, float | None] = (120.0, 120.0, 120.0, 120.0)
     active_timeout: float | None = 1800.0
@@ -74,6 +75,7 @@ class Options:
     forget: bool = False
     first_is_client: bool = False
     services_only: bool = False
+    clock_times: bool = False
     dedup: float | None = None
     reorder: float | None = None
     max_flows: int = 4_194_304
@@ -740,6 +742,8 @@ class Packet:
         """Sender's and receiver's (address, port) as far as they are part of the key."""
         if options.key == "hosts":
             return (self.network.src, 0), (self.network.dst, 0)
+        if options.icmp_by_hosts and self.protocol in (ICMP, ICMPV6):
+            return (self.network.src, 0), (self.network.dst, 0)
         return (self.network.src, self.transport.src_port), (self.network.dst, self.transport.dst_port)
 
     def side(self, options: Options) -> int:
@@ -1128,6 +1132,8 @@ class FlowTable:
     # What a packet does
 
     def add(self, packet: Packet) -> None:
+        if self.options.clock_times:
+            packet = replace(packet, time=packet.clock)
         key = packet.key(self.options)
         flow = self._flow_of(packet, key)
         self.flows.pop(key, None)

@@ -384,6 +384,19 @@ def test_icmp_without_counterpart_is_keyed_by_type_and_code(meter: Meter) -> Non
     ]
 
 
+def test_icmp_by_hosts_is_one_flow_of_all_types(meter: Meter) -> None:
+    """With icmp_by_hosts all ICMP of two hosts is one flow, fragments too; type and code are the first packet's."""
+    answer = icmp(3, 1, bytes(40))
+    parts = [(Layer(1, answer.data[:24]), True, 0), (Layer(1, answer.data[24:]), False, 3)]
+    fragments = [
+        sent(2, eth(ip4(part, B, A, identification=5, more=more, offset=offset))) for part, more, offset in parts
+    ]
+    frames = [ping(4, 8), ping(4, 0, back=True), ping(4, 3, code=3), *fragments, ping(6, 135), ping(6, 136, back=True)]
+    result = meter(frames, icmp_by_hosts=True)
+    names = ("icmp_type", "icmp_code", "up_packets", "down_packets", "client_port")
+    assert columns(result, *names) == [(135, 0, 1, 1, 0), (8, 0, 2, 3, 0)]
+
+
 def test_icmp_columns_are_null_for_other_protocols(meter: Meter) -> None:
     """icmp_type and icmp_code are null for every protocol but ICMP and ICMPv6."""
     assert columns(meter([datagram(0)]), "icmp_type", "icmp_code") == [(None, None)]
@@ -776,6 +789,17 @@ def at(*seconds: float | None) -> list[Sent]:
 
 
 OFF: dict[str, Any] = {"idle_timeout": (None, None, None, None), "active_timeout": None}
+
+
+def test_clock_times_are_the_clocks(meter: Meter) -> None:
+    """With clock_times a packet that comes late has the time of the clock, and timeouts are counted by that."""
+    frames = [sent(1000, eth(ip4(udp(5, 6)))), *at(500, 500.5, 1100)]
+    late = meter(frames, clock_times=True)
+    assert columns(late, "start", "packets", "duration_s") == [
+        (START + 1000 * SECOND, 1, 0.0),
+        (START + 1000 * SECOND, 3, 100.0),
+    ]
+    assert columns(meter(frames), "packets") == [1, 1, 1, 1]
 
 
 def test_a_stray_time_is_the_clocks(meter: Meter) -> None:

@@ -37,13 +37,15 @@ class MeterConfig:
     Timeouts, `dedup` and `reorder` are seconds, None is off; `idle_timeout` holds one for each of TIMEOUT_CLASSES,
     `attempt_timeout` is that of TCP connections that were not answered. With `forget` nothing is known of a flow once
     its record has left; with `services_only` ports tell the direction only where they are in the list of services.
-    `dedup` and `reorder` are for what comes before a meter. The options from `splt` on are those of feature groups:
-    their names begin with that of the group.
+    With `icmp_by_hosts` ICMP has no types in the key, with `clock_times` packets that come late have the time of the
+    clock. `dedup` and `reorder` are for what comes before a meter. The options from `splt` on are those of feature
+    groups: their names begin with that of the group.
     """
 
     features: tuple[str | UserFeature, ...] = DEFAULT_FEATURES
     key: str = "5tuple"
     vlan_in_key: bool = False
+    icmp_by_hosts: bool = False
     tunnels: str = "inner"
     idle_timeout: tuple[Timeout, Timeout, Timeout, Timeout] = (120.0, 120.0, 120.0, 120.0)
     active_timeout: Timeout = 1800.0
@@ -52,6 +54,7 @@ class MeterConfig:
     forget: bool = False
     first_is_client: bool = False
     services_only: bool = False
+    clock_times: bool = False
     dedup: float | None = None
     reorder: float | None = None
     max_flows: int = DEFAULT_MAX_FLOWS
@@ -89,7 +92,13 @@ PRESETS: dict[str, dict[str, Any]] = {
         "forget": True,
         "services_only": True,
     },
-    "nfstream": {"no_tcp_end": True, "first_is_client": True, "vlan_in_key": True},
+    "nfstream": {
+        "no_tcp_end": True,
+        "first_is_client": True,
+        "vlan_in_key": True,
+        "icmp_by_hosts": True,
+        "clock_times": True,
+    },
     "cic": {"active_timeout": 120.0},
     "classic": {"key": "hosts"},
 }
@@ -244,6 +253,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "features": _features,
     "key": lambda name, value: _choice(name, value, ("5tuple", "hosts")),
     "vlan_in_key": _flag,
+    "icmp_by_hosts": _flag,
     "tunnels": lambda name, value: _choice(name, value, ("inner", "outer")),
     "idle_timeout": _idle_timeout,
     "active_timeout": _seconds,
@@ -252,6 +262,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "forget": _flag,
     "first_is_client": _flag,
     "services_only": _flag,
+    "clock_times": _flag,
     "dedup": _window,
     "reorder": _window,
     "max_flows": _whole(1, 2**30),

@@ -16,7 +16,7 @@ from flowgauge.fragments import FragmentStage
 from flowgauge.kernels import lifetime
 from flowgauge.kernels import state as st
 from flowgauge.kernels.assign import assign
-from flowgauge.kernels.keys import make_keys
+from flowgauge.kernels.keys import clear_icmp_ports, make_keys
 from flowgauge.kernels.packet import NO_IP_HEADER, PacketBatch
 from flowgauge.records import RecordBuilder
 from flowgauge.stopwatch import Stopwatch
@@ -123,6 +123,10 @@ class Meter:
         self.watch.lap("fragments")
 
     def _meter(self, p: PacketBatch, rows: int) -> None:
+        if self.config.icmp_by_hosts:
+            clear_icmp_ports(p, rows)
+        if self.config.clock_times:
+            p.packets.time[:rows] = p.packets.clock[:rows]
         make_keys(p, rows, self.table.arrays.config)
         self.watch.lap("keys")
         counted = done = 0

@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from flowgauge.config import DEFAULT_FEATURES, MeterConfig
 
@@ -32,7 +33,8 @@ def compile_all(groups: Iterable[str] = DEFAULT_FEATURES) -> None:
         compile_meter(features)
     for capture, format in zip((_pcap(), _pcapng()) * 2, _FORMATS, strict=True):
         extract(io.BytesIO(capture), io.BytesIO(), format=format, features=features, warm=False)
-    extract(io.BytesIO(_pcap()), io.BytesIO(), format=_FORMATS[0], warm=False, dedup=1.0, reorder=1.0)
+    options: dict[str, Any] = {"dedup": 1.0, "reorder": 1.0, "preset": "nfstream"}
+    extract(io.BytesIO(_pcap()), io.BytesIO(), format=_FORMATS[0], warm=False, **options)
     lifetime.rebuild_index(Meter().table.arrays)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import flowgauge as fg
-from packets import A, B, capture, eth, ip4, sent, tcp
+from packets import A, B, capture, eth, icmp, ip4, sent, tcp
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "captures"
 # In a process of its own: it forks, and prints.
@@ -98,6 +98,34 @@ def test_the_source_is_the_first_sender() -> None:
         assert row["splt_direction"] == [0, 1, -1]
         assert row["splt_ps"] == [54, 57, -1]
         assert row["splt_piat_ms"] == [0, 1, -1]
+
+
+def test_icmp_between_two_hosts_is_one_record() -> None:
+    """With the preset ICMP is told apart by its hosts alone, as in NFStream; without it by its types too."""
+    frames = [
+        sent(0, eth(ip4(icmp(8)))),
+        sent(0.01, eth(ip4(icmp(0), B, A))),
+        sent(0.02, eth(ip4(icmp(3, 3), B, A))),
+    ]
+    content = capture(frames)
+    (row,) = fg.read(io.BytesIO(content), schema="nfstream", preset="nfstream").to_pylist()
+    assert (row["src_ip"], row["src_port"], row["dst_port"]) == (A, 0, 0)
+    assert (row["src2dst_packets"], row["dst2src_packets"]) == (1, 2)
+    assert fg.read(io.BytesIO(content), schema="nfstream").num_rows == 2
+
+
+def test_late_packets_have_the_time_of_the_clock() -> None:
+    """With the preset a packet that comes late is at the latest time so far, as in NFStream; without it at its own."""
+    other = sent(2, eth(ip4(tcp(1025, 80, "A", 1, 1))))
+    frames = [other, *(sent(time, eth(ip4(tcp(1024, 80, "A", 1, 1)))) for time in (1, 1.5, 3))]
+    content = capture(frames)
+    expected = {"nfstream": ([2000, 3000], [0, 0, 1000]), None: ([1000, 3000], [0, 500, 1500])}
+    for preset, (times, gaps) in expected.items():
+        table = fg.read(io.BytesIO(content), schema="nfstream", preset=preset, features="splt", splt=3)
+        row = next(row for row in table.to_pylist() if row["src_port"] == 1024)
+        assert [row["bidirectional_first_seen_ms"] % 100_000, row["src2dst_last_seen_ms"] % 100_000] == times
+        assert row["splt_piat_ms"] == gaps
+        assert row["bidirectional_max_piat_ms"] == max(gaps)
 
 
 def test_a_record_begins_anew_after_the_active_timeout() -> None:

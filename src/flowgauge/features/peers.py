@@ -1,7 +1,5 @@
 """What the schemas `nfstream` and `cic` need beside the other groups: frame and header lengths, and the gaps within a
-record, without the one that leads to its first packet.
-
-NFStream counts whole milliseconds, and never lets its clock go back.
+record, without the one that leads to its first packet. NFStream counts whole milliseconds.
 """
 
 from __future__ import annotations
@@ -65,7 +63,7 @@ def update(p, begin, stop, state, unit):
         if q.slot < 0:
             continue
         f, d = state[q.slot], q.direction
-        time = q.time if unit == NANOSECOND else q.clock // unit
+        time = q.time // unit
         _count_time(f, 0, time)
         _count_time(f, 1 + I64(d), time)
         low, high = add_square(f.frame_low[d], f.frame_high[d], U64(q.frame_len))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from flowgauge.kernels._jit import helper, kernel
+from flowgauge.kernels.header import ICMP, ICMPV6
 from flowgauge.kernels.packet import METERED
 
 U = np.uint64
@@ -43,6 +44,15 @@ def _hash(seed, a_hi, a_lo, b_hi, b_lo, ports, realm):
 def realm_of(q):
     """The tunnel ids that belong to the key, 0 without any."""
     return U(q.realm) if q.tunnel_depth != 0 else U(0)
+
+
+@kernel
+def clear_icmp_ports(p, rows):
+    """Give all ICMP between two hosts one key. By now fragments have found each other by the pseudo-ports."""
+    for i in range(rows):
+        q = p.packets[i]
+        if q.protocol == ICMP or q.protocol == ICMPV6:
+            q.src_port = q.dst_port = np.uint16(0)
 
 
 @kernel
