@@ -36,8 +36,8 @@ class MeterConfig:
     Timeouts, `dedup` and `reorder` are seconds, None is off; `idle_timeout` holds one for each of TIMEOUT_CLASSES,
     `attempt_timeout` is that of TCP connections that were not answered. With `forget` nothing is known of a flow once
     its record has left; with `services_only` ports tell the direction only where they are in the list of services.
-    `dedup` and `reorder` are for what comes before a meter. `splt`, `splt_data`, `activity_gap` and `payload_head` are
-    options of the feature groups `splt`, `activity` and `payload`.
+    `filter` (a pcap-filter expression), `dedup` and `reorder` are for what comes before a meter. `splt`, `splt_data`,
+    `activity_gap` and `payload_head` are options of the feature groups `splt`, `activity` and `payload`.
     """
 
     features: tuple[str | UserFeature, ...] = DEFAULT_FEATURES
@@ -51,6 +51,7 @@ class MeterConfig:
     forget: bool = False
     first_is_client: bool = False
     services_only: bool = False
+    filter: str | None = None
     dedup: float | None = None
     reorder: float | None = None
     max_flows: int = DEFAULT_MAX_FLOWS
@@ -74,6 +75,8 @@ class MeterConfig:
         values["idle_timeout"] = dict(zip(TIMEOUT_CLASSES, self.idle_timeout, strict=True))
         values["features"] = list(map(str, self.features))
         values["anonymize"] = self.anonymize is not None
+        if self.anonymize is not None and self.filter is not None:
+            values["filter"] = "hidden"  # it may name addresses
         return values
 
 
@@ -229,6 +232,12 @@ def _text(name: str, value: Any) -> str:
     return os.fspath(value)
 
 
+def _expression(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise ConfigError(f"{name} is a pcap-filter expression such as 'tcp port 443', not {value!r}")
+    return value
+
+
 def _some_seconds(name: str, value: Any) -> float:
     seconds = _seconds(name, value) if value != "off" else None
     if seconds is None:
@@ -248,6 +257,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "forget": _flag,
     "first_is_client": _flag,
     "services_only": _flag,
+    "filter": _expression,
     "dedup": _window,
     "reorder": _window,
     "max_flows": _whole(1, 2**30),

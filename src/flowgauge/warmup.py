@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from typing import Any
 
 _ADDRESSES = bytes([192, 0, 2, 1, 192, 0, 2, 2])  # RFC 5737
 _MAC_ADDRESSES = bytes(12)
@@ -15,10 +16,12 @@ def compile_all() -> None:
     from flowgauge.kernels import lifetime
     from flowgauge.meter import Meter
     from flowgauge.run import extract
+    from flowgauge.sources import libpcap
 
     for capture, format in zip((_pcap(), _pcapng()) * 2, _FORMATS, strict=True):
         extract(io.BytesIO(capture), io.BytesIO(), format=format, warm=False)
-    extract(io.BytesIO(_pcap()), io.BytesIO(), format=_FORMATS[0], warm=False, dedup=1.0, reorder=1.0)
+    options: dict[str, Any] = {"dedup": 1.0, "reorder": 1.0, "filter": "ip" if libpcap.is_installed() else None}
+    extract(io.BytesIO(_pcap()), io.BytesIO(), format=_FORMATS[0], warm=False, **options)
     lifetime.rebuild_index(Meter().table.arrays)
 
 
