@@ -22,7 +22,7 @@ from flowgauge.sources.libpcap import MAX_SNAPLEN, CompileError
 
 ETHERNET = 1
 _OTHER_LINKS = (105, 113, 117, 123)  # with words of their own: 802.11, Linux cooked, packet filter log, SunATM
-_SAME_FOR_ALL = ("syntax error", "unknown ")  # what libpcap says whatever the link type
+_SAME_FOR_ALL = ("syntax error", "unknown ", "rejects all")  # what libpcap says whatever the link type
 _BIG = sys.byteorder == "big"
 
 # linux/filter.h and asm-generic/socket.h
