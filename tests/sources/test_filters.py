@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import socket
 import struct
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 from captures import enhanced, interface, section, write_pcap, write_pcapng
 from envelopes import llc, mpls, pppoe, radiotap, wireless
 from flowgauge.errors import ConfigError, MissingDependency
+from flowgauge.kernels._jit import JIT
 from flowgauge.sources import libpcap
 from flowgauge.sources.filters import Filter, Program, compile_filter
 from packets import (
@@ -469,3 +471,26 @@ def test_a_refused_filter_is_an_error() -> None:
     plain.close()
     with pytest.raises(SourceError, match="refuses the filter 'tcp'"):
         compile_filter("tcp").attach(plain)
+
+
+# Filters a row of a batch, and says how often the kernel came from the cache.
+_CACHED = """
+import numpy as np
+from flowgauge.kernels.filters import keep_rows
+from flowgauge.kernels.packet import make_batch
+from flowgauge.sources.filters import Filter
+batch = make_batch(1)
+batch.packets.link = 1
+assert Filter("len == 0").keep(np.zeros(64, np.uint8), batch, 0, 1, False) == (1, None)
+print(sum(keep_rows.dispatcher.stats.cache_hits.values()))
+"""
+
+
+@pytest.mark.compiled
+@pytest.mark.skipif(not JIT, reason="not compiled")
+def test_the_kernel_comes_from_the_cache(tmp_path: Path) -> None:
+    """A kernel that calls libpcap is compiled once on a machine, wherever the library lies in memory."""
+    variables = {**os.environ, "FLOWGAUGE_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", _CACHED]
+    found = [subprocess.run(command, capture_output=True, text=True, env=variables, timeout=100) for _ in range(2)]
+    assert [(done.stderr, done.stdout) for done in found] == [("", "0\n"), ("", "1\n")]
