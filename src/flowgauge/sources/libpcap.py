@@ -9,7 +9,7 @@ import os
 import struct
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ _INSTALL = (
     "filters need libpcap, which is not there: apt-get install libpcap0.8 (Debian, Ubuntu), "
     "dnf install libpcap (Fedora), brew install libpcap (macOS)"
 )
+_FILES = ("libpcap.so.1", "libpcap.so.0.8")
 _MAGIC, _VERSION = 0xA1B2C3D4, (2, 4)
 _MESSAGE_BYTES = 256  # PCAP_ERRBUF_SIZE
 _lock = threading.Lock()  # pcap_compile kept its state in globals up to libpcap 1.8
@@ -38,16 +39,18 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_uint), ("instructions", ctypes.c_void_p))
 
 
+def _load() -> Any:
+    for name in (ctypes.util.find_library("pcap"), *_FILES):  # which finds nothing without ldconfig and a compiler
+        if name is not None:
+            with suppress(OSError):
+                return ctypes.CDLL(name)
+    raise MissingDependency(_INSTALL)
+
+
 @functools.cache
 def _library() -> Any:
     """libpcap with the types of what is called of it; raises MissingDependency."""
-    name = ctypes.util.find_library("pcap")
-    if name is None:
-        raise MissingDependency(_INSTALL)
-    try:
-        library = ctypes.CDLL(name)
-    except OSError as error:
-        raise MissingDependency(f"{_INSTALL} ({error})") from None
+    library = _load()
     handle, program = ctypes.c_void_p, ctypes.POINTER(_Program)
     library.pcap_open_offline.argtypes, library.pcap_open_offline.restype = (ctypes.c_char_p, ctypes.c_char_p), handle
     library.pcap_compile.argtypes = (handle, program, ctypes.c_char_p, ctypes.c_int, ctypes.c_uint)
