@@ -139,6 +139,9 @@ class Capture:
     def _restore(self, batch: PacketBatch) -> int:
         """Put the waiting packets first, and the bytes that are still needed to the front of the window."""
         waiting = self._waiting
+        if not len(waiting):
+            self._window.compact(self._window.at)
+            return 0
         waiting.offset = self._window.gather(waiting.offset.tolist(), waiting.caplen.tolist())
         batch.packets[: len(waiting)] = waiting
         return len(waiting)
