@@ -318,6 +318,7 @@ def test_damage_behind_filtered_packets_is_named() -> None:
         ("tcp[(tcp[12] & 0xf0) >> 2:4] = GET", "syntax error", "GET"),
         ("tcp port 80,443", "syntax error", ","),
         ("tcp and é", "syntax error", "é"),
+        ("tcp and \ud800", "syntax error", "\ud800"),
         ("tcp port 99999", "illegal port number 99999 > 65535", "99999"),
         ("ip and host 1.2.3.999", "1.2.3.999", "1.2.3.999"),
         ("udp and port sesame", "unknown port 'sesame'", "sesame"),

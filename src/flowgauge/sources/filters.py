@@ -105,8 +105,8 @@ def _fault(expression: str, link: int) -> str | None:
     return None
 
 
-def check_expression(expression: str) -> None:
-    """Raise ConfigError for an expression that has no meaning for any link type, MissingDependency without libpcap."""
+def _check(expression: str) -> None:
+    """Raise ConfigError for an expression that has no meaning for any link type."""
     fault = _fault(expression, ETHERNET)
     if fault is None:
         return
@@ -118,14 +118,14 @@ def check_expression(expression: str) -> None:
 class Filter:
     """Leaves out the frames that an expression does not select, as though the captures did not have them.
 
-    It is compiled for each link type when that is met. `seconds` is the time spent in it. Raises as
-    :func:`check_expression` does.
+    It is compiled for each link type when that is met. `seconds` is the time spent in it. Raises ConfigError for an
+    expression that has no meaning for any link type, MissingDependency without libpcap.
     """
 
     def __init__(self, expression: str) -> None:
         self.expression = expression
         self.seconds = 0.0
-        check_expression(expression)
+        _check(expression)
         bind_packet_filter(libpcap.interpreter())
         self._code = np.zeros(0, np.uint64)
         self._starts = np.full((2, 1 << 16), k.NOT_COMPILED)  # by byte order of the capture

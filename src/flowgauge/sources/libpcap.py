@@ -82,7 +82,7 @@ def compile_expression(expression: str, link: int, big_endian: bool, snaplen: in
     library = _library()
     with _lock, _capture(library, link, big_endian, snaplen) as capture:
         program = _Program()
-        text = expression.encode("utf-8", "surrogateescape")
+        text = expression.encode("utf-8", "replace")
         if library.pcap_compile(capture, ctypes.byref(program), text, 1, 0):  # 0: the netmask, as tcpdump has it
             raise CompileError(_text(library.pcap_geterr(capture)))
         try:
