@@ -355,7 +355,7 @@ def test_an_expression_for_one_link_type_is_good() -> None:
 
 
 def test_what_cannot_be_shown_is_marked_all_the_same() -> None:
-    """A tab or half a character is a space in what is shown, above its mark; a NUL, where libpcap would stop, is named."""
+    """A tab or half a character is a space in what is shown; a NUL, where libpcap would stop reading, is named."""
     with pytest.raises(ConfigError) as raised:
         Filter("tcp\tand \ud800")
     assert str(raised.value).split("\n")[1:] == ["  tcp and  ", "          ^"]
