@@ -1,8 +1,8 @@
-"""What feature groups and users' features cost, on one core.
+"""What feature groups, filters and users' features cost, on one core.
 
 ``python benchmarks/library.py`` (part of ``make bench``) prints: nanoseconds a packet of every group, kernels and
-columns apart; the rate with all groups on; the first run ever with all of them; and what a feature that a user wrote
-costs, beside NFStream with the same feature as a plugin.
+columns apart; the rate with all groups on; what filters cost; the first run ever with all of them; and what a feature
+that a user wrote costs, beside NFStream with the same feature as a plugin.
 """
 
 from __future__ import annotations
@@ -23,6 +23,13 @@ from measure import Spread, one_core
 
 HERE = Path(__file__).resolve().parent
 PEER_PACKETS = 200_000
+FILTERS = (
+    "",
+    "tcp port 443",
+    "udp port 53 or icmp",
+    "tcp[tcpflags] & (tcp-syn|tcp-fin) != 0",
+    "net 10.0.0.0/8 and not port 80",
+)
 TINY = """
 import flowgauge as fg
 
@@ -82,6 +89,22 @@ def groups(path: Path, runs: int) -> None:
         print(f"{name:14}" + "".join(f"{value:10.1f}" for value in values))
 
 
+def filters(path: Path, runs: int) -> None:
+    """A run without a filter and one with each, in turn: the best of each, and how many packets were metered."""
+    from flowgauge.run import profile
+    from flowgauge.sources import libpcap
+
+    if not libpcap.is_installed():
+        print("\nlibpcap is not installed")
+        return
+    taken = [{one: profile(str(path), filter=one) for one in (None, *FILTERS)} for _ in range(runs + 1)][1:]
+    packets = taken[0][None]["packets"]
+    print(f"\n{'filter':46}{'filter':>10}{'all':>10}  ns/packet")
+    for one in taken[0]:
+        stage, total = (min(run[one].get(key, 0.0) for run in taken) / packets * 1e9 for key in ("filter", "total"))
+        print(f"{'none' if one is None else repr(one):46}{stage:10.1f}{total:10.1f}")
+
+
 def first_run() -> None:
     """A process that has never compiled anything, with all groups."""
     code = "import flowgauge as fg, sys; from flowgauge.schema import GROUPS; fg.read(sys.argv[1], features=GROUPS)"
@@ -128,13 +151,14 @@ def feature(path: Path, runs: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="What feature groups and users' features cost, on one core.")
+    parser = argparse.ArgumentParser(description="What feature groups, filters and users' features cost, on one core.")
     parser.add_argument("--packets", type=int, default=2_000_000, help="packets of the mix (default: 2,000,000)")
     parser.add_argument("--runs", type=int, default=5, help="runs of each measurement (default: 5)")
     args = parser.parse_args()
     with one_core():
         path = trace(args.packets)
         groups(path, args.runs)
+        filters(path, args.runs)
         feature(path, args.runs)
         first_run()
 

@@ -38,8 +38,8 @@ class MeterConfig:
     `attempt_timeout` is that of TCP connections that were not answered. With `forget` nothing is known of a flow once
     its record has left; with `services_only` ports tell the direction only where they are in the list of services.
     With `icmp_by_hosts` ICMP has no types in the key, with `clock_times` packets that come late have the time of the
-    clock. `dedup` and `reorder` are for what comes before a meter. The options from `splt` on are those of feature
-    groups: their names begin with that of the group.
+    clock. `filter` (a pcap-filter expression), `dedup` and `reorder` are for what comes before a meter. The options
+    from `splt` on are those of feature groups: their names begin with that of the group.
     """
 
     features: tuple[str | UserFeature, ...] = DEFAULT_FEATURES
@@ -55,6 +55,7 @@ class MeterConfig:
     first_is_client: bool = False
     services_only: bool = False
     clock_times: bool = False
+    filter: str | None = None
     dedup: float | None = None
     reorder: float | None = None
     max_flows: int = DEFAULT_MAX_FLOWS
@@ -81,6 +82,8 @@ class MeterConfig:
         values["idle_timeout"] = dict(zip(TIMEOUT_CLASSES, self.idle_timeout, strict=True))
         values["features"] = list(map(str, self.features))
         values["anonymize"] = self.anonymize is not None
+        if self.anonymize is not None and self.filter is not None:
+            values["filter"] = "hidden"  # it may name addresses
         return values
 
 
@@ -242,6 +245,12 @@ def _text(name: str, value: Any) -> str:
     return os.fspath(value)
 
 
+def _expression(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise ConfigError(f"{name} is a pcap-filter expression such as 'tcp port 443', not {value!r}")
+    return value
+
+
 def _some_seconds(name: str, value: Any) -> float:
     seconds = _seconds(name, value) if value != "off" else None
     if seconds is None:
@@ -263,6 +272,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "first_is_client": _flag,
     "services_only": _flag,
     "clock_times": _flag,
+    "filter": _expression,
     "dedup": _window,
     "reorder": _window,
     "max_flows": _whole(1, 2**30),

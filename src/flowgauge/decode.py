@@ -43,6 +43,11 @@ class Decoder:
                 self.reasons[DECODER_FAULT] += 1
                 begin = row + 1
 
+    def leave_out(self, reason: np.uint8, packets: int, wire_bytes: int) -> None:
+        """Count packets of this reason that never get here."""
+        self.reasons[reason] += packets
+        self.walk[0].wire_bytes += wire_bytes
+
     def counts(self) -> dict[str, int]:
         """Packets by reason, all reasons, in the order of REASONS."""
         return dict(zip(REASONS, self.reasons.tolist(), strict=True))

@@ -24,7 +24,7 @@ from flowgauge.errors import (
 )
 from flowgauge.kernels import _jit
 from flowgauge.kernels.link import LINK_NAMES
-from flowgauge.kernels.packet import BATCH_ROWS, REASONS, make_batch
+from flowgauge.kernels.packet import BATCH_ROWS, FILTERED, REASONS, make_batch
 from flowgauge.labels import make_labeller
 from flowgauge.meter import Meter
 from flowgauge.schema import VERSION as COLUMNS_VERSION
@@ -34,6 +34,7 @@ from flowgauge.sinks import open_sink
 from flowgauge.sources.capture import Capture, first_time, open_capture
 from flowgauge.sources.clock import Clock
 from flowgauge.sources.discover import CaptureInput, Found, find_captures
+from flowgauge.sources.filters import Filter
 from flowgauge.sources.reorder import Reorder
 from flowgauge.stats import RunStats
 from flowgauge.stopwatch import Stopwatch
@@ -97,6 +98,8 @@ class Run:
         self.meter = Meter(self.config, self.label_fields, self.watch, self.schema.extras)
         self.decoder = Decoder(self.config.tunnels)
         self.duplicates = Estimate() if self.config.dedup is None else Removal(self.config.dedup)
+        self.filter = None if self.config.filter is None else Filter(self.config.filter)
+        self._left_out = (0, 0)  # packets and bytes that the filter has left out and that are counted
         self._batch = make_batch(rows)
         self._clock = Clock()
         window = self.config.reorder
@@ -155,7 +158,7 @@ class Run:
     def _one(self, source: CaptureInput, labels: dict[str, str] | None) -> Iterator[pa.RecordBatch]:
         """Meter one capture; one that cannot be read is noted."""
         try:
-            capture = open_capture(source.source, self._clock, timed=self.reorder is None)
+            capture = open_capture(source.source, self._clock, timed=self.reorder is None, filter=self.filter)
         except SourceError as error:
             if source.explicit or not isinstance(error, NotACapture):
                 self.stats.failed[source.name] = str(error)
@@ -176,12 +179,14 @@ class Run:
         unknown = int(self.decoder.reasons[_UNKNOWN_LINK])
         read = stats.packets
         frames = self.reorder or capture
-        while rows := self._decoded(frames):
+        while (rows := self._decoded(frames)) or not capture.over:
+            self._count_left_out()
             yield from self._feed(rows, frames)
             self._tell(capture, source.name)
             if self._hooks.should_stop():
                 stats.interrupted = True
                 break
+        self._count_left_out()
         undecoded = int(self.decoder.reasons[_UNKNOWN_LINK]) - unknown
         undecodable = stats.packets > read and undecoded == stats.packets - read
         if self.reorder is not None:  # packets of other captures may be among those metered
@@ -192,6 +197,15 @@ class Run:
     def _feed(self, rows: int, frames: Capture | Reorder) -> list[pa.RecordBatch]:
         self.stats.packets += rows
         return self.meter.feed(self._batch, rows, frames.buffer)
+
+    def _count_left_out(self) -> None:
+        """Give what the filter has left out since its reason."""
+        if self.filter is None:
+            return
+        now, before = (self.filter.packets, self.filter.wire_bytes), self._left_out
+        self.stats.packets += now[0] - before[0]
+        self.decoder.leave_out(FILTERED, now[0] - before[0], now[1] - before[1])
+        self._left_out = now
 
     def _rest(self) -> Iterator[pa.RecordBatch]:
         """Meter what still waits for its place when nothing more is read."""
@@ -226,6 +240,8 @@ class Run:
             stats.counters[counter] = stats.counters.get(counter, 0) + value
         if capture.damage:
             stats.damaged[name] = capture.damage
+        if capture.refused:
+            stats.failed[name] = f"{name}: {capture.refused}; the packets before were metered"
         if stats.interrupted:
             self.meter.end_capture("stop")
         elif not self._join:
@@ -250,6 +266,9 @@ class Run:
         stats.seconds = seconds
         stats.reasons = self.decoder.counts()
         stats.packet_bytes = self.decoder.wire_bytes
+        if self.filter is not None:
+            self.watch.seconds["filter"] += self.filter.seconds
+            self.watch.seconds["frames"] -= self.filter.seconds
         if sum(stats.reasons.values()) != stats.packets:
             raise FlowgaugeError(f"{stats.packets} packets read, {sum(stats.reasons.values())} accounted for: a defect")
         stats.counters |= {"ip_length_lies": self.decoder.length_lies, **meter.counters, **self.duplicates.counters}

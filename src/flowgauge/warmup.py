@@ -27,6 +27,7 @@ def compile_all(groups: Iterable[str] = DEFAULT_FEATURES) -> None:
     from flowgauge.kernels import lifetime
     from flowgauge.meter import Meter
     from flowgauge.run import extract
+    from flowgauge.sources import libpcap
 
     features = tuple(groups)
     with _sources_compiled_beside():
@@ -34,6 +35,8 @@ def compile_all(groups: Iterable[str] = DEFAULT_FEATURES) -> None:
     for capture, format in zip((_pcap(), _pcapng()) * 2, _FORMATS, strict=True):
         extract(io.BytesIO(capture), io.BytesIO(), format=format, features=features, warm=False)
     options: dict[str, Any] = {"dedup": 1.0, "reorder": 1.0, "preset": "nfstream"}
+    if libpcap.is_installed():
+        options["filter"] = "ip"
     extract(io.BytesIO(_pcap()), io.BytesIO(), format=_FORMATS[0], warm=False, **options)
     lifetime.rebuild_index(Meter().table.arrays)
 

@@ -40,6 +40,7 @@ for output, options in (
     ("jsonl", {"key": "hosts", "idle_timeout": 1}),
     ("parquet", {"max_flows": 3, "join": True, "active_timeout": 1}),
     ("csv", {"dedup": 0.001, "reorder": 0.001}),
+    ("csv", {"filter": "tcp"}),
     ("csv", {"schema": "basic", "no_tcp_end": True, "vlan_in_key": True}),
 ):
     extract(sys.argv[1], io.BytesIO(), format=output, **options)

@@ -91,6 +91,10 @@ def extract(
         typer.Option(metavar="FILE|env", help="Hide addresses and file names by the key in a file or $FLOWGAUGE_KEY."),
     ] = None,
     no_tcp_end: Annotated[bool, typer.Option("--no-tcp-end", help="FIN, RST and a new SYN do not end flows.")] = False,
+    filter: Annotated[
+        str | None,
+        typer.Option("--filter", "-f", metavar="EXPRESSION", help="Only packets that tcpdump selects by it."),
+    ] = None,
     dedup: Annotated[
         str | None,
         typer.Option(metavar="TIME", help="Leave out copies of a packet that are so near in time, e.g. 1ms [off]."),
@@ -144,6 +148,7 @@ def extract(
         "window": window,
         "anonymize": anonymize,
         "no_tcp_end": no_tcp_end or None,
+        "filter": filter,
         "dedup": dedup,
         "reorder": reorder,
         "preset": preset,

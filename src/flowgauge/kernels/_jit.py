@@ -14,6 +14,7 @@ uncompiled; ``NUMBA_BOUNDSCHECK=1`` checks every index of every kernel.
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import hashlib
 import os
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import llvmlite
+import llvmlite.binding
 import numba
 import numpy as np
 from llvmlite import ir
@@ -478,6 +480,63 @@ def _put_quad(out: Any, at: Any, value: Any) -> None:
 put_quad = _quad_putter() if JIT else _put_quad
 
 
+_PACKET_FILTER = "flowgauge_packet_filter"
+"""What compiled kernels, in the cache too, call libpcap's bpf_filter."""
+
+_interpreter: Callable[..., int] | None = None
+
+
+def bind_packet_filter(address: int) -> None:
+    """Say where libpcap's bpf_filter is; comes before the first call of a kernel that has :data:`run_packet_filter`."""
+    global _interpreter
+    if JIT:
+        llvmlite.binding.add_symbol(_PACKET_FILTER, address)
+    else:
+        number, pointer = ctypes.c_uint, ctypes.c_void_p
+        _interpreter = ctypes.CFUNCTYPE(number, pointer, pointer, number, number)(address)
+
+
+def _packet_filter() -> Any:
+    """A kernel (code, start, data, at, length, captured) -> what a filter says of a packet, 0: it does not pass.
+
+    Its program begins at code[start] (struct bpf_insn as uint64) and is sound: libpcap has made it. `length` are the
+    bytes on the wire, data[at : at + captured] those that are there; IndexError where they are not.
+
+    The function is called by a name: with its address in the code, or as a ctypes function, a kernel is not cached.
+    """
+
+    @intrinsic
+    def run(typing_context: Any, code: Any, start: Any, data: Any, at: Any, length: Any, captured: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            code, packets = (cgutils.create_struct_proxy(signature.args[i])(context, builder, args[i]) for i in (0, 2))
+            byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+            size = builder.zext(args[5], ir.IntType(64))
+            short = builder.icmp_unsigned("<", packets.nitems, size)
+            beyond = builder.icmp_unsigned(">", args[3], builder.sub(packets.nitems, size))
+            with cgutils.if_unlikely(builder, builder.or_(short, beyond)):
+                context.call_conv.return_user_exc(builder, IndexError, ("offset out of bounds",))
+            program = builder.bitcast(builder.gep(code.data, [args[1]]), byte)
+            function = cgutils.get_or_insert_function(
+                builder.module, ir.FunctionType(number, [byte, byte, number, number]), _PACKET_FILTER
+            )
+            return builder.call(function, [program, builder.gep(packets.data, [args[3]]), args[4], args[5]])
+
+        return types.uint32(code, types.int64, data, types.uint64, types.uint32, types.uint32), generate
+
+    def run_filter(code, start, data, at, length, captured):  # type: ignore[no-untyped-def]
+        return run(code, start, data, at, length, captured)
+
+    return inline_byte_helper(run_filter)
+
+
+def _run_packet_filter(code: Any, start: Any, data: Any, at: Any, length: Any, captured: Any) -> int:
+    assert _interpreter is not None
+    if int(at) + int(captured) > len(data):
+        raise IndexError("offset out of bounds")
+    program = code.ctypes.data + int(start) * code.itemsize
+    return _interpreter(program, data.ctypes.data + int(at), int(length), int(captured))
+
+
 def byte_kernel(function: Callable[..., Any]) -> Any:
     """Compile a kernel that reads packet bytes: every index is checked, also as shipped."""
     return _compile(function, boundscheck=True)
@@ -491,3 +550,6 @@ def byte_helper(function: Callable[..., Any]) -> Any:
 def inline_byte_helper(function: Callable[..., Any]) -> Any:
     """A :func:`byte_helper` that is always inlined: for those on every packet's way, called from one place."""
     return _compile(function, entry=False, boundscheck=True, forceinline=True)
+
+
+run_packet_filter = _packet_filter() if JIT else _run_packet_filter

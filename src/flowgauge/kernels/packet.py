@@ -172,7 +172,8 @@ def make_batch(rows: int = BATCH_ROWS) -> PacketBatch:
     TRUNCATED_TRANSPORT,
     DECODER_FAULT,
     DUPLICATE,
-) = (np.uint8(value) for value in range(12))
+    FILTERED,
+) = (np.uint8(value) for value in range(13))
 # Not a reason: the row is metered later, when its first fragment has come.
 WAITS = np.uint8(255)
 
@@ -189,5 +190,6 @@ REASONS: dict[str, str] = {
     "truncated_transport": "fewer than the bytes that ports or ICMP type need",
     "decoder_fault": "the decoder stopped at a bounds check; please report the packet",
     "duplicate": "a copy of a packet seen within the time that dedup gives",
+    "filtered": "not selected by the filter",
 }
 """Name and meaning of every reason, at the index of its value."""

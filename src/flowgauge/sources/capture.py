@@ -7,7 +7,7 @@ import stat
 import time
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from flowgauge.sources import pcap, pcapng
 from flowgauge.sources.clock import Clock
 from flowgauge.sources.streams import Source, Stream, open_stream
 from flowgauge.sources.window import BUFFER_BYTES, Interface, Window
+
+if TYPE_CHECKING:
+    from flowgauge.sources.filters import Filter
 
 MIN_ROWS = 2 * LOOKAHEAD
 """A batch has at least this many rows: the look-ahead of the clock must fit."""
@@ -32,6 +35,11 @@ class Reader(Protocol):
     container: str
     interfaces: list[Interface]
 
+    @property
+    def big_endian(self) -> bool:
+        """Byte order of what the capture's system wrote, the headers of BSD loopback among it."""
+        ...
+
     def walk(self, batch: PacketBatch, window: Window) -> str | None:
         """Fill rows from the window; what is wrong with the record at the cursor, or None."""
         ...
@@ -42,21 +50,26 @@ class Capture:
 
     `name` is the input as given, `compression` "" or the compression's name, `container` "pcap" or
     "pcapng", `size` the stored bytes of a regular file, else None. Broken and cut-off inputs are
-    no errors: the packets before are delivered, and `damage` then names the byte. `seconds` is the time
-    spent waiting for bytes and decompressing them.
+    no errors: the packets before are delivered, and `damage` then names the byte; `refused` says why the filter could
+    not be applied to the packets that follow. `over` says that nothing more is read; `seconds` is the time spent
+    waiting for bytes and decompressing them.
     """
 
-    def __init__(self, stream: Stream, clock: Clock | None, buffer_bytes: int = BUFFER_BYTES) -> None:
+    def __init__(
+        self, stream: Stream, clock: Clock | None, buffer_bytes: int = BUFFER_BYTES, filter: Filter | None = None
+    ) -> None:
         self.name = stream.name
         self.compression = stream.compression
         self.size = stream.size
         self.damage: str | None = None
+        self.refused: str | None = None
+        self.over = False
         self.seconds = 0.0
+        self._filter = filter
         self._stream = stream
         self._clock = clock
         self._window = Window(stream, buffer_bytes)
         self._reader = _reader(self._window)
-        self._over = False
         self._waiting: Any = _NOTHING  # packets that the clock has not decided yet
         self._counts = np.zeros(len(COUNTERS), np.int64)
 
@@ -90,51 +103,75 @@ class Capture:
 
         Raises ValueError for a batch of fewer than MIN_ROWS rows.
         """
-        return max(self.steps(batch), default=0)
+        rows = 0
+        while not (rows or self.over):
+            rows = max(self.steps(batch), default=0)
+        return rows
 
     def steps(self, batch: PacketBatch) -> Iterator[int]:
         """The same step by step: yields how many rows are filled so far after each piece of input.
 
-        What is done with the rows of a step before the next finds their bytes in the processor's cache.
+        What is done with the rows of a step before the next finds their bytes in the processor's cache. Nothing is
+        yielded where the input is `over`, and where none of the frames that were read now passes the filter.
         """
         if len(batch.packets) < MIN_ROWS:
             raise ValueError(f"a batch of {len(batch.packets)} rows is too small; {MIN_ROWS} are needed")
         window, clock, done = self._window, self._clock, 0
+        left_out = self._left_out
         window.row = self._restore(batch)
         while True:
             rows = self._walk(batch)
             before, done = done, rows
             if clock is not None:
-                done = run_clock(batch, before, rows, self._over, clock.state, self._counts)
+                done = run_clock(batch, before, rows, self.over, clock.state, self._counts)
             if done > before:
                 yield done
-            if self._over or rows == len(batch.packets) or (done and (window.full or self._stream.live)):
+            some = done or self._left_out > left_out
+            if self.over or rows == len(batch.packets) or (some and (window.full or self._stream.live)):
                 break
             self._fill()
         self._waiting = batch.packets[done:rows].copy() if done < rows else _NOTHING
 
+    @property
+    def _left_out(self) -> int:
+        return 0 if self._filter is None else self._filter.packets
+
     def _restore(self, batch: PacketBatch) -> int:
         """Put the waiting packets first, and the bytes that are still needed to the front of the window."""
-        count = len(self._waiting)
-        if not count:
+        waiting = self._waiting
+        if not len(waiting):
             self._window.compact(self._window.at)
             return 0
-        offsets = self._waiting.offset
-        offsets -= np.uint64(self._window.compact(int(offsets[0])))
-        batch.packets[:count] = self._waiting
-        return count
+        waiting.offset = self._window.gather(waiting.offset.tolist(), waiting.caplen.tolist())
+        batch.packets[: len(waiting)] = waiting
+        return len(waiting)
 
     def _walk(self, batch: PacketBatch) -> int:
-        """Fill rows from the window; returns how many rows there are."""
+        """Fill rows from the window with what passes the filter; returns how many rows there are."""
         window = self._window
-        if not self._over:
-            try:
-                fault = self._reader.walk(batch, window)
-            except IndexError:
-                fault = "the reader stopped at a bounds check (please report the file)"
-            if fault is not None:
-                self._end(f"at byte {window.offset} {fault}")
+        while not self.over:
+            begin = window.row
+            self._walk_records(batch)
+            walked = window.row
+            if self._filter is not None:
+                window.row = self._select(self._filter, batch, begin, walked)
+            if walked < len(batch.packets) or window.row == walked:
+                break
         return window.row
+
+    def _walk_records(self, batch: PacketBatch) -> None:
+        try:
+            fault = self._reader.walk(batch, self._window)
+        except IndexError:
+            fault = "the reader stopped at a bounds check (please report the file)"
+        if fault is not None:
+            self._end(f"at byte {self._window.offset} {fault}")
+
+    def _select(self, filter: Filter, batch: PacketBatch, begin: int, walked: int) -> int:
+        """Keep those of the rows that pass; the capture is over where the filter cannot tell."""
+        kept, self.refused = filter.keep(self._window.data, batch, begin, walked, self._reader.big_endian)
+        self.over = self.over or self.refused is not None
+        return kept
 
     def _fill(self) -> None:
         """Read more; at the end, whatever is left is the beginning of a record."""
@@ -148,7 +185,7 @@ class Capture:
         self._end(window.damage or cut)
 
     def _end(self, damage: str | None) -> None:
-        self._over = True
+        self.over = True
         self.damage = damage
 
     def close(self) -> None:
@@ -178,17 +215,23 @@ def _reader(window: Window) -> Reader:
 
 
 def open_capture(
-    source: Source, clock: Clock | None = None, *, timed: bool = True, buffer_bytes: int = BUFFER_BYTES
+    source: Source,
+    clock: Clock | None = None,
+    *,
+    timed: bool = True,
+    filter: Filter | None = None,
+    buffer_bytes: int = BUFFER_BYTES,
 ) -> Capture:
     """Open a path, "-" (standard input) or a binary file object, of any known compression.
 
     `clock` continues or restarts the trace of captures before; by default it is a fresh one. Without `timed` times
-    stay as recorded, and the fields of the clock are not filled.
+    stay as recorded, and the fields of the clock are not filled. What does not pass `filter` is as though it
+    were not there, but for the numbers and offsets of the other frames.
     Raises NotACapture, or SourceError where the input cannot be read.
     """
     stream = open_stream(source)
     try:
-        return Capture(stream, clock or Clock() if timed else None, buffer_bytes)
+        return Capture(stream, clock or Clock() if timed else None, buffer_bytes, filter)
     except BaseException:
         stream.close()
         raise

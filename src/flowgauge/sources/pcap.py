@@ -56,6 +56,11 @@ class PcapReader:
             link=np.uint16(link & 0xFFFF),  # the upper half tells of frame check sequences
         )
 
+    @property
+    def big_endian(self) -> bool:
+        """Byte order of the file."""
+        return bool(self._layout.big)
+
     def walk(self, batch: PacketBatch, window: Window) -> str | None:
         """Fill rows from the window; what is wrong with the record at the cursor, or None."""
         if walk_pcap(batch, window.data, window.cursor, self._layout) == BAD_RECORD:

@@ -50,6 +50,11 @@ class PcapngReader:
         self._table = np.zeros(1, INTERFACES).view(np.recarray)
         self._described = 0  # interfaces of this section
 
+    @property
+    def big_endian(self) -> bool:
+        """Byte order of the last section."""
+        return self._order == ">"
+
     def walk(self, batch: PacketBatch, window: Window) -> str | None:
         """Fill rows from the window; what is wrong with the block at the cursor, or None."""
         while True:

@@ -93,12 +93,14 @@ class Reorder:
             yield done
 
     def _read(self) -> bool:
-        """Take in what the capture has next, or that it is over; False where the trace goes on with the next one."""
+        """Take in what the capture has next, or that it is over; False where there is nothing now: no frame has passed
+        its filter, or the trace goes on with the next capture.
+        """
         assert self._capture is not None
-        rows = self._capture.read(self._raw)
+        rows = max(self._capture.steps(self._raw), default=0)
         if rows:
             self._take(self._capture.buffer, rows)
-        elif self._spans:
+        elif self._spans or not self._capture.over:
             return False
         else:
             self.finish()

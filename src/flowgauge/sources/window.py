@@ -90,15 +90,28 @@ class Window:
         """Whether there is no place behind the bytes that are read."""
         return int(self._end[0]) == len(self.data)
 
-    def compact(self, keep: int) -> int:
-        """Move the bytes from `keep` on to the front; returns by how many bytes they moved."""
-        if keep:
+    def compact(self, keep: int, to: int = 0) -> None:
+        """Move the bytes from `keep` on to `to`."""
+        by = keep - to
+        if by:
             end = int(self._end[0])
-            self.data[: end - keep] = self.data[keep:end]
-            self._at[0] -= np.uint64(keep)
-            self._origin[0] += keep
-            self._end[0] = end - keep
-        return keep
+            self.data[to : end - by] = self.data[keep:end]
+            self._at[0] -= np.uint64(by)
+            self._origin[0] += by
+            self._end[0] = end - by
+
+    def gather(self, begins: list[int], sizes: list[int]) -> list[int]:
+        """Move pieces that are still needed, in order, and what is not walked to the front.
+
+        Returns where the pieces begin now.
+        """
+        places, to = [], 0
+        for begin, size in zip(begins, sizes, strict=True):
+            self.data[to : to + size] = self.data[begin : begin + size]
+            places.append(to)
+            to += size
+        self.compact(self.at, to + (self.at - to) % 4)
+        return places
 
     def fill(self) -> None:
         """Read one more piece behind the bytes that are there; the buffer grows only where they fill it."""
