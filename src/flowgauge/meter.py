@@ -103,6 +103,11 @@ class Meter:
             return []
         return list(self._drain(BATCH_ROWS))
 
+    def leave(self) -> Iterator[pa.RecordBatch]:
+        """What has left since it was last asked for, however little that is."""
+        if self.table.count("epoch") != self._drained_epoch or len(self._left):
+            yield from self._drain(1)
+
     def end_capture(self, reason: str = "eof") -> None:
         """End every flow: the packets that follow belong to another trace."""
         self.watch.start()

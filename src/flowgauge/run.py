@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 import warnings
@@ -35,6 +36,7 @@ from flowgauge.sources.capture import Capture, first_time, open_capture
 from flowgauge.sources.clock import Clock
 from flowgauge.sources.discover import CaptureInput, Found, find_captures
 from flowgauge.sources.filters import Filter
+from flowgauge.sources.live import LiveCapture
 from flowgauge.sources.reorder import Reorder
 from flowgauge.stats import RunStats
 from flowgauge.stopwatch import Stopwatch
@@ -58,11 +60,12 @@ class Progress(NamedTuple):
 
 
 class Hooks(NamedTuple):
-    """What a run tells its caller, and how the caller stops it."""
+    """What a run tells its caller, and how the caller stops it; `turn` is called at every turn of its loop."""
 
     progress: Callable[[Progress], None] | None = None
     notify: Callable[[str], None] | None = None
     should_stop: Callable[[], bool] = lambda: False
+    turn: Callable[[], None] | None = None
 
 
 class Run:
@@ -122,6 +125,16 @@ class Run:
         warmup(groups)
         return time.perf_counter() - begin
 
+    def load(self) -> None:
+        """Load the kernels from the cache, those of the user's features among them, by metering a few packets."""
+        from flowgauge.sample import sample_capture
+        from flowgauge.warmup import compile_ring
+
+        run = Run(io.BytesIO(sample_capture()), Hooks(), features=list(self.config.features))  # type: ignore[arg-type]
+        for batch in run.batches():
+            run.schema.convert(batch)
+        compile_ring()
+
     def _read_labels(self, found: Found, strict: bool) -> list[dict[str, str] | None]:
         labeller = self.labeller
         if labeller is None:
@@ -158,7 +171,7 @@ class Run:
     def _one(self, source: CaptureInput, labels: dict[str, str] | None) -> Iterator[pa.RecordBatch]:
         """Meter one capture; one that cannot be read is noted."""
         try:
-            capture = open_capture(source.source, self._clock, timed=self.reorder is None, filter=self.filter)
+            capture = self._open(source.source)
         except SourceError as error:
             if source.explicit or not isinstance(error, NotACapture):
                 self.stats.failed[source.name] = str(error)
@@ -167,14 +180,20 @@ class Run:
             return
         with capture:
             number = self.meter.begin_capture(source.name, labels)
-            if self.reorder is not None:
+            if self.reorder is not None and isinstance(capture, Capture):
                 self.reorder.begin(capture, number)
             yield from self._loop(capture, source)
             if self.stats.interrupted:
                 yield from self._rest()
         self._close(capture, source.name)
 
-    def _loop(self, capture: Capture, source: CaptureInput) -> Iterator[pa.RecordBatch]:
+    def _open(self, source: Any) -> Capture | LiveCapture:
+        if isinstance(source, LiveCapture):
+            source.begin(self._clock, self.filter)
+            return source
+        return open_capture(source, self._clock, timed=self.reorder is None, filter=self.filter)
+
+    def _loop(self, capture: Capture | LiveCapture, source: CaptureInput) -> Iterator[pa.RecordBatch]:
         stats = self.stats
         unknown = int(self.decoder.reasons[_UNKNOWN_LINK])
         read = stats.packets
@@ -182,10 +201,12 @@ class Run:
         while (rows := self._decoded(frames)) or not capture.over:
             self._count_left_out()
             yield from self._feed(rows, frames)
+            if isinstance(capture, LiveCapture):
+                yield from self._leave(capture, rows)
             self._tell(capture, source.name)
             if self._hooks.should_stop():
                 stats.interrupted = True
-                break
+                capture.finish()
         self._count_left_out()
         undecoded = int(self.decoder.reasons[_UNKNOWN_LINK]) - unknown
         undecodable = stats.packets > read and undecoded == stats.packets - read
@@ -194,7 +215,15 @@ class Run:
         if source.explicit and undecodable:
             stats.failed[source.name] = str(_unsupported(capture, source.name))
 
-    def _feed(self, rows: int, frames: Capture | Reorder) -> list[pa.RecordBatch]:
+    def _leave(self, capture: LiveCapture, rows: int) -> Iterator[pa.RecordBatch]:
+        """What has left the meter, at once; where nothing comes, the time that it is tells it so."""
+        if not rows and capture.beat(self._batch):
+            yield from self.meter.feed(self._batch, 1, capture.buffer)
+        yield from self.meter.leave()
+        if self._hooks.turn is not None:
+            self._hooks.turn()
+
+    def _feed(self, rows: int, frames: Capture | LiveCapture | Reorder) -> list[pa.RecordBatch]:
         self.stats.packets += rows
         return self.meter.feed(self._batch, rows, frames.buffer)
 
@@ -215,7 +244,7 @@ class Run:
         while rows := self._decoded(self.reorder):
             yield from self._feed(rows, self.reorder)
 
-    def _decoded(self, frames: Capture | Reorder) -> int:
+    def _decoded(self, frames: Capture | LiveCapture | Reorder) -> int:
         """Fill the batch and decode it, step by step; the rows in it."""
         done = 0
         self.watch.start()
@@ -229,7 +258,7 @@ class Run:
         self.watch.lap("duplicates")
         return done
 
-    def _close(self, capture: Capture, name: str) -> None:
+    def _close(self, capture: Capture | LiveCapture, name: str) -> None:
         stats = self.stats
         stats.files += 1
         stats.input_bytes += capture.position
@@ -249,7 +278,7 @@ class Run:
             self._clock.restart()
             self.duplicates.restart()
 
-    def _tell(self, capture: Capture, name: str) -> None:
+    def _tell(self, capture: Capture | LiveCapture, name: str) -> None:
         now = time.monotonic()
         if self._hooks.progress is None or now - self._last_progress < _PROGRESS_SECONDS:
             return
@@ -314,7 +343,7 @@ def _stored_size(capture: CaptureInput) -> int | None:
         return None
 
 
-def _unsupported(capture: Capture, name: str) -> UnsupportedLinkType:
+def _unsupported(capture: Capture | LiveCapture, name: str) -> UnsupportedLinkType:
     links = ", ".join(link_name(link) for link in sorted({interface.link for interface in capture.interfaces}))
     return UnsupportedLinkType(f"{name}: {links} is not decoded; its packets are counted as unknown_link")
 
@@ -357,7 +386,7 @@ def read(inputs: Input | Iterable[Input], **options: Any) -> pa.Table:
 
 def _table(batches: list[pa.RecordBatch], run: Run) -> pa.Table:
     schema = arrow_schema(run.schema.listed(run.label_fields, run.config))
-    return pa.Table.from_batches(batches, schema).unify_dictionaries().replace_schema_metadata(_metadata(run))
+    return pa.Table.from_batches(batches, schema).unify_dictionaries().replace_schema_metadata(table_metadata(run))
 
 
 def write(
@@ -410,7 +439,7 @@ def extract(
     run = Run(inputs, Hooks(progress, notify, should_stop), **options)
     schema = arrow_schema(run.schema.listed(run.label_fields, run.config))
     omit_null = run.schema.omits_null
-    with open_sink(output, format=format, schema=schema, metadata=_metadata(run), omit_null=omit_null) as sink:
+    with open_sink(output, format=format, schema=schema, metadata=table_metadata(run), omit_null=omit_null) as sink:
         run.stats.compile_seconds = run.warm(notify) if warm else 0.0
         rows = 0
         for batch in run.batches():
@@ -442,7 +471,7 @@ def profile(inputs: Input | Iterable[Input], **options: Any) -> dict[str, float]
     return {**run.watch.seconds, "total": stats.seconds, **counts}
 
 
-def _metadata(run: Run) -> dict[str, str]:
+def table_metadata(run: Run) -> dict[str, str]:
     """What made the table: versions, and the options that change results."""
     from flowgauge import __version__
 

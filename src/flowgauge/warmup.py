@@ -66,6 +66,7 @@ def compile_sources() -> None:
     from flowgauge.kernels.packet import make_batch
     from flowgauge.sources.capture import open_capture
 
+    compile_ring()
     for content in (_pcap(), _pcapng()):
         batch, decoder, done = make_batch(), Decoder(), 0
         with open_capture(io.BytesIO(content)) as capture:
@@ -73,6 +74,17 @@ def compile_sources() -> None:
                 decoder.decode(capture.buffer, batch, done, rows)
                 done = rows
             Estimate().look(capture.buffer, batch, done, decoder)
+
+
+def compile_ring() -> None:
+    """Walk a packet ring that holds nothing."""
+    import numpy as np
+
+    from flowgauge.kernels.packet import make_batch
+    from flowgauge.kernels.ring import CURSOR, RingOptions, walk_ring
+
+    data, cursor = np.zeros(64, np.uint8), np.zeros(1, CURSOR).view(np.recarray)
+    walk_ring(make_batch(1), data, data.view(np.uint32), cursor, RingOptions(np.uint8(0), np.uint64(0)))
 
 
 def compile_meter(groups: tuple[str, ...]) -> None:

@@ -49,7 +49,9 @@ def open_sink(
     if compression is not None:
         extension = os.path.splitext(stem)[1]
     chosen = _chosen(format) if format is not None else _by_extension(extension, name if is_path else None)
-    return Sink(Output(output), schema.with_metadata(metadata or {}), _opener(chosen, compression, omit_null))
+    return Sink(
+        Output(output), schema.with_metadata(metadata or schema.metadata or {}), _opener(chosen, compression, omit_null)
+    )
 
 
 def _chosen(format: str) -> str:

@@ -87,6 +87,17 @@ class Sink:
         self._rows -= rows
         writer.write(pa.Table.from_batches(taken, self.schema))
 
+    @property
+    def written(self) -> int:
+        """Bytes handed to the output so far."""
+        return self._output.tell()
+
+    def flush(self) -> None:
+        """Hand over all rows now, for those who read along."""
+        if self._writer is not None and self._rows:
+            self._write_next(self._writer, self._rows)
+            self._output.flush()
+
     def close(self) -> None:
         """Write the remaining rows and complete the output; nothing happens the second time."""
         writer, self._writer = self._writer, None

@@ -188,6 +188,10 @@ class Capture:
         self.over = True
         self.damage = damage
 
+    def finish(self) -> None:
+        """Read nothing more."""
+        self.over = True
+
     def close(self) -> None:
         """Close the file, if it was opened from a path."""
         self._stream.close()

@@ -75,8 +75,13 @@ def _text(path: str) -> str:
     return shown.replace(os.sep, "/")
 
 
+def is_live(source: object) -> bool:
+    """Whether this is a live capture, which is open already."""
+    return getattr(source, "live", False) is True
+
+
 def _as_list(inputs: Source | Iterable[Source]) -> list[Source]:
-    if isinstance(inputs, (str, os.PathLike)) or hasattr(inputs, "read"):
+    if isinstance(inputs, (str, os.PathLike)) or hasattr(inputs, "read") or is_live(inputs):
         return [inputs]  # type: ignore[list-item]
     if isinstance(inputs, bytes) or not isinstance(inputs, Iterable):
         raise ConfigError(f"an input is a path, '-', a binary file object or a list of those, not {inputs!r}")
@@ -90,7 +95,7 @@ def _as_list(inputs: Source | Iterable[Source]) -> list[Source]:
 
 def _add(found: Found, source: Source) -> None:
     if not isinstance(source, (str, os.PathLike)):
-        if not hasattr(source, "read"):
+        if not hasattr(source, "read") and not is_live(source):
             raise ConfigError(f"an input is a path, '-' or a binary file object, not {source!r}")
         found.captures.append(CaptureInput(source, display_name(source), True))
         return

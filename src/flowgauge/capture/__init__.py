@@ -1,0 +1,1 @@
+"""Recording and metering what passes an interface, and being the gateway that it passes through."""

@@ -1,0 +1,149 @@
+"""Metering what passes an interface, for as long as it takes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Protocol
+
+import pyarrow as pa
+
+from flowgauge.capture.rotation import Limits, Rotation
+from flowgauge.errors import ConfigError
+from flowgauge.run import Hooks, Run, table_metadata
+from flowgauge.schema import arrow_schema
+from flowgauge.sinks import open_sink
+from flowgauge.sources.live import LiveCapture
+from flowgauge.stats import RunStats
+
+_NOT_LIVE = ("reorder", "join", "label", "label_split", "label_strict")
+
+
+class Counts(NamedTuple):
+    """What a live run has done so far; `lost` are frames that the system had no room for."""
+
+    packets: int
+    lost: int
+    rows: int
+    open_flows: int
+    files: int
+    seconds: float
+
+
+class _Records(Protocol):
+    """Where records go."""
+
+    files: int
+
+    def write(self, batch: pa.RecordBatch) -> None: ...
+
+    def turn(self) -> None: ...
+
+    def start(self, **fields: Any) -> None: ...
+
+    def stop(self, **fields: Any) -> None: ...
+
+
+class _Stream:
+    """One output, of which every record can be read as soon as it is there."""
+
+    files = 0
+
+    def __init__(self, sink: Any) -> None:
+        self._sink = sink
+        self.write = sink.write
+        self.turn = sink.flush
+
+    def start(self, **fields: Any) -> None:
+        """Nothing: a stream has no manifest."""
+
+    stop = start
+
+
+class Live:
+    """A live run: `records` written to a folder, or as a stream to standard output with "-".
+
+    `rotate_seconds` and `rotate_size` (bytes) say when another file begins. `options` are those of `extract` but for
+    what orders packets or labels files. `rotate` and `counts` may be called at any time. Raises ConfigError.
+    """
+
+    def __init__(
+        self,
+        capture: LiveCapture,
+        output: str | os.PathLike[str],
+        *,
+        format: str | None = None,
+        rotate_seconds: float | None = None,
+        rotate_size: int | None = None,
+        **options: Any,
+    ) -> None:
+        for name in _NOT_LIVE:
+            if options.get(name):
+                raise ConfigError(f"{name} is for captures that are read, not for a live interface")
+        self.capture = capture
+        self.rotate: Callable[[], None] = lambda: None
+        self._turn: Callable[[], None] = lambda: None
+        self._should_stop: Callable[[], bool] = lambda: False
+        self._output, self._format = output, format
+        self._rotate_seconds, self._rotate_size = rotate_seconds, rotate_size
+        self._run = Run(capture, Hooks(turn=self._at_turn, should_stop=self._stops), **options)  # type: ignore[arg-type]
+        self._records: _Records | None = None
+        self._begun = time.monotonic()
+        self._rows = 0
+
+    @property
+    def meter(self) -> Any:
+        """The meter, to look at the flows that are open."""
+        return self._run.meter
+
+    def warm(self, notify: Callable[[str], None] | None = None) -> None:
+        """Compile what the run needs: a capture that waits for the compiler loses frames."""
+        self._run.warm(notify)
+        self._run.load()
+
+    def run(self, should_stop: Callable[[], bool] = lambda: False, turn: Callable[[], None] = lambda: None) -> RunStats:
+        """Meter until `should_stop`; `turn` is called at least twice a second. Raises SinkError, SourceError."""
+        self._should_stop, self._turn, self._begun = should_stop, turn, time.monotonic()
+        with self._opened() as records, contextlib.closing(self._run.batches()) as batches:  # type: ignore[type-var]
+            self._records = records
+            records.start(interface=self.capture.name, filter=self._run.config.filter)
+            for batch in batches:
+                converted = self._run.schema.convert(batch)
+                self._rows += len(converted)
+                records.write(converted)
+            counts = self.counts()
+        records.stop(packets=counts.packets, lost=counts.lost, rows=counts.rows)
+        self._run.stats.rows = self._rows
+        return self._run.stats
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[_Records]:
+        run = self._run
+        schema = arrow_schema(run.schema.listed(run.label_fields, run.config))
+        schema = schema.with_metadata(table_metadata(run))
+        if self._output == "-":
+            with open_sink("-", format=self._format, schema=schema, omit_null=run.schema.omits_null) as sink:
+                yield _Stream(sink)
+            return
+        limits = Limits(self._rotate_seconds, self._rotate_size)
+        with Rotation(self._output, self._format or "parquet", schema, limits, run.schema.omits_null) as rotation:
+            self.rotate = rotation.ask
+            yield rotation
+
+    def _stops(self) -> bool:
+        return self._should_stop()
+
+    def _at_turn(self) -> None:
+        if self._records is not None:
+            self._records.turn()
+        self._turn()
+
+    def counts(self) -> Counts:
+        """Where the run is."""
+        self.capture.look_at_drops()
+        files = 0 if self._records is None else self._records.files
+        seconds = time.monotonic() - self._begun
+        packets = self._run.stats.packets
+        return Counts(packets, self.capture.lost, self._rows, self._run.meter.open_flows, files, seconds)
