@@ -11,6 +11,7 @@ from flowgauge.cli.group import DONE, INPUT_FAILED, say
 from flowgauge.cli.text import aligned
 
 if TYPE_CHECKING:
+    from flowgauge.capture.gateway.plan import Plan
     from flowgauge.capture.gateway.watch import Status
 
 gateway = typer.Typer(
@@ -60,10 +61,17 @@ def up(
         text, notes = control.dry_run(options)
         print(text)
     else:
-        notes = control.up(options)
-        print(f"the gateway is up: {lan} → {uplink}; clients need this machine as their router")
+        plan = control.up(options)
+        notes = plan.notes
+        print(f"the gateway is up: {lan} → {uplink}")
+        print(f"clients need {plan.machine.addresses[0]} as their router{_names(plan)}")
     for note in notes:
         say(note)
+
+
+def _names(plan: Plan) -> str:
+    answers = plan.machine.resolver_here or plan.machine.nameserver is not None
+    return ", and may have it as their nameserver" if answers else ""
 
 
 @gateway.command()

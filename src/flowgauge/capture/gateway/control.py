@@ -27,8 +27,8 @@ def dry_run(options: GatewayOptions) -> tuple[str, tuple[str, ...]]:
     return planning.describe(plan), plan.notes
 
 
-def up(options: GatewayOptions) -> tuple[str, ...]:
-    """Make this machine the router; notes for the user. GatewayError leaves everything as it was."""
+def up(options: GatewayOptions) -> Plan:
+    """Make this machine the router by the plan returned. GatewayError leaves everything as it was."""
     system.require_linux()
     system.require_root(UP)
     for name in ("nft", "ip", *(["redsocks"] if options.proxy is not None else [])):
@@ -47,7 +47,7 @@ def up(options: GatewayOptions) -> tuple[str, ...]:
         except BaseException as error:
             _undo_because(error, saved)
             raise
-    return plan.notes
+    return plan
 
 
 def _undo_because(error: BaseException, saved: state.State) -> None:

@@ -45,6 +45,7 @@ def look(options: GatewayOptions) -> Machine:
     for option, interface in (("--lan", options.lan), ("--uplink", options.uplink)):
         _check_link(option, interface, links)
     found = [info for info in links[options.lan]["addr_info"] if info["scope"] == "global"]
+    found.sort(key=lambda info: str(info["family"]))  # IPv4 first
     networks = tuple(ipaddress.ip_network(f"{info['local']}/{info['prefixlen']}", strict=False) for info in found)
     addresses = tuple(str(info["local"]) for info in found)
     _check_lan(options, addresses, networks)

@@ -24,7 +24,7 @@ PORTS = range(12380, 12400)
 _SUPERVISOR = "flowgauge.capture.gateway.supervisor"
 _READY_S = 5.0
 _STOP_S = 5.0
-_ANSWER_S = 5.0
+_ANSWER_S = 3.0
 _LOG_TAIL = 3
 
 
@@ -73,17 +73,19 @@ def complaint(proxy: Proxy) -> str | None:
     """What is wrong with the proxy as far as it can be asked, None if it answers as one."""
     try:
         with socket.create_connection((proxy.address, proxy.port), timeout=_ANSWER_S) as connection:
-            return _greet(connection, proxy) if proxy.kind == "socks5" else None
+            return _greeting(connection, proxy) if proxy.kind == "socks5" else None
     except OSError as error:
         reason = error.strerror or str(error) or "no answer"
         return f"the proxy {proxy.shown} does not answer ({reason}): start it, or give another --proxy"
 
 
-def _greet(connection: socket.socket, proxy: Proxy) -> str | None:
+def _greeting(connection: socket.socket, proxy: Proxy) -> str | None:
     """Offer no authentication, or a password where there is one (RFC 1928, section 3)."""
-    connection.settimeout(_ANSWER_S)
     connection.sendall(bytes([5, 2, 0, 2]) if proxy.user else bytes([5, 1, 0]))
-    answer = connection.recv(2)
+    try:
+        answer = connection.recv(2)
+    except TimeoutError:
+        answer = b""
     if answer == b"\x05\xff":
         wish = "wants another authentication" if proxy.user else "wants a password: --proxy socks5://USER:PASSWORD@…"
         return f"the proxy {proxy.shown} {wish}"

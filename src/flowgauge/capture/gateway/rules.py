@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
+from ipaddress import ip_address
 from typing import Any
 
 from flowgauge.capture.gateway import system
@@ -45,14 +46,14 @@ def _chain(name: str, rules: Iterable[str], kind: str = "", hook: str = "", prio
 
 
 def _sets(machine: Machine) -> Iterator[str]:
-    for name, networks in (("clients", machine.clients), ("lan", machine.networks)):
-        for version, suffix in ((4, ""), (6, "6")):
-            elements = ", ".join(str(network) for network in networks if network.version == version)
-            if elements:
-                yield (
-                    f"set {name}{suffix} {{ type ipv{version}_addr; flags interval; auto-merge; "
-                    f"elements = {{ {elements} }}; }}"
-                )
+    for name, version, networks in (
+        ("clients", 4, machine.clients),
+        ("clients6", 6, machine.clients),
+        ("lan", 4, machine.networks),
+    ):
+        elements = ", ".join(str(network) for network in networks if network.version == version)
+        if elements:
+            yield f"set {name} {{ type ipv{version}_addr; flags interval; auto-merge; elements = {{ {elements} }}; }}"
     for name in SEEN:
         yield f"set {name} {{ type ether_addr . ipv6_addr; flags dynamic,timeout; size 1024; timeout 1h; }}"
 
@@ -84,11 +85,16 @@ def _prerouting(options: GatewayOptions, machine: Machine, port: int | None) -> 
         yield f"{client} fib daddr type local meta l4proto {protocols} th dport 53 dnat ip to {machine.nameserver}"
     if port is None:
         return
-    if options.proxy is not None:
-        yield f'iifname "{options.lan}" ip saddr {options.proxy.address} accept comment "the proxy itself"'
+    yield from _proxy_itself(options, machine)
     yield f'{client} fib daddr type local accept comment "the gateway itself"'
     yield f'{client} ip daddr @lan accept comment "the LAN itself"'
     yield f"{client} meta l4proto tcp counter name redirected redirect to :{port}"
+
+
+def _proxy_itself(options: GatewayOptions, machine: Machine) -> Iterator[str]:
+    """A proxy in the LAN is no client: its connections would go round in a circle."""
+    if options.proxy is not None and any(ip_address(options.proxy.address) in one for one in machine.networks):
+        yield f'iifname "{options.lan}" ip saddr {options.proxy.address} accept comment "the proxy itself"'
 
 
 def _postrouting(options: GatewayOptions, machine: Machine) -> Iterator[str]:
@@ -122,8 +128,7 @@ def _forward(options: GatewayOptions, machine: Machine) -> Iterator[str]:
     if options.ipv6 == "block":
         yield f"{leaving} meta nfproto ipv6 counter name ipv6_blocked reject with icmpv6 admin-prohibited"
     if options.proxied:
-        if options.proxy is not None:
-            yield f'iifname "{lan}" ip saddr {options.proxy.address} accept comment "the proxy itself"'
+        yield from _proxy_itself(options, machine)
         yield f'{client} ip daddr @lan accept comment "the LAN itself"'
         yield f"{client} meta l4proto tcp counter name tcp_refused reject with tcp reset"
     yield f'oifname "{lan}" ct direction reply ct state established,related accept'
