@@ -181,6 +181,7 @@ class Lab:
             host.sh("ip", "route", "add", "default", "via", GATEWAY)
             host.sh("ip", "-6", "route", "add", "default", "via", "fd00:7::1")
         self.gateway.plug(self.lan_interface, lan, f"{GATEWAY}/24", "fd00:7::1/64")
+        self.gateway.sh("sysctl", "-qw", f"net.ipv6.conf.{self.lan_interface}.accept_ra=0")
         self.server.sh("ip", "address", "add", f"{INTERNET}/32", "dev", "lo")
         self.server.sh("ip", "address", "add", f"{INTERNET6}/128", "dev", "lo", "nodad")
         if one_armed:
@@ -217,7 +218,7 @@ class Lab:
         for port in ("53", "5353"):
             names = ("--no-resolv", "--no-hosts", f"--address=/{NAME}/{INTERNET}", f"--port={port}")
             self.server.start("dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--pid-file=", *names)
-        self.server.start("iperf3", "--server")
+        self.server.start("iperf3", "--server", "--bind", INTERNET)  # UDP answers from the address asked
         for port in (53, 80, 443, 5201):
             until(lambda port=port: self.server.listens(port), f"server at port {port}")
 

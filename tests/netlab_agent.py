@@ -6,7 +6,9 @@ maybe a function of the gateway at whose call (after so many others) the process
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import json
 import os
 import signal
@@ -14,11 +16,13 @@ import sys
 import tempfile
 from typing import IO, Any
 
-from flowgauge.cli import main
+from flowgauge.cli import app, main
 
 
 def serve() -> None:
     """Answer requests until there are no more."""
+    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
+        app(["gateway", "up", "--help"])  # loads what the command line loads when it is first used
     for line in sys.stdin:
         with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
             process = os.fork()

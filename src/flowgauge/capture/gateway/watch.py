@@ -16,7 +16,7 @@ from flowgauge.errors import GatewayError
 STATUS = "flowgauge gateway status"
 _AGAIN = "run `flowgauge gateway down` and `up` again"
 _ALL_ROUTERS, _ROUTER_SOLICITATION = "ff02::2", 133  # RFC 4861, section 4.1
-_ANSWER_S = 1.0
+_ANSWER_S = 0.6  # routers wait up to 0.5 s (RFC 4861, section 6.2.6)
 
 
 @dataclass(frozen=True)
