@@ -182,6 +182,8 @@ class Lab:
             host.sh("ip", "-6", "route", "add", "default", "via", "fd00:7::1")
         self.gateway.plug(self.lan_interface, lan, f"{GATEWAY}/24", "fd00:7::1/64")
         self.gateway.sh("sysctl", "-qw", f"net.ipv6.conf.{self.lan_interface}.accept_ra=0")
+        # A router, and known as one: of another its neighbours would forget the route that it has announced.
+        self.server.sh("sysctl", "-qw", "net.ipv6.conf.all.forwarding=1")
         self.server.sh("ip", "address", "add", f"{INTERNET}/32", "dev", "lo")
         self.server.sh("ip", "address", "add", f"{INTERNET6}/128", "dev", "lo", "nodad")
         if one_armed:

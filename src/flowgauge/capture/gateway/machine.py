@@ -96,10 +96,10 @@ def check_route(uplink: str, version: int) -> None:
     """The way to the internet is by the uplink."""
     try:
         route = system.ip(f"-{version}", "route", "get", _SOMEWHERE[version])[0]
-    except (GatewayError, IndexError):
+    except (GatewayError, IndexError) as error:
         raise GatewayError(
-            f"--uplink {uplink}: this machine has no IPv{version} route to the internet: "
-            f"`ip -{version} route add default via ROUTER dev {uplink}`"
+            f"--uplink {uplink}: this machine has no IPv{version} route to the internet, give it one: "
+            f"`ip -{version} route add default via ROUTER dev {uplink}` ({error})"
         ) from None
     if route.get("dev") != uplink:
         raise GatewayError(
