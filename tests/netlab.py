@@ -19,17 +19,8 @@ from pathlib import Path
 import pytest
 
 PROGRAMS = (
-    "ip",
-    "nft",
-    "redsocks",
-    "microsocks",
-    "tinyproxy",
-    "curl",
-    "dig",
-    "dnsmasq",
-    "iperf3",
-    "iptables",
-    "openssl",
+    *("ip", "ss", "nft", "iptables", "sysctl", "setpriv", "flock"),
+    *("redsocks", "microsocks", "tinyproxy", "dnsmasq", "dig", "curl", "openssl", "iperf3", "tcpdump"),
 )
 REQUIRED = "FLOWGAUGE_REQUIRE_NETNS"
 SERVER, AGENT = (Path(__file__).with_name(name) for name in ("netlab_server.py", "netlab_agent.py"))

@@ -49,14 +49,17 @@ def up(
             metavar="direct|drop", help="Forward UDP, or drop it but for DNS [drop behind a proxy, else direct]."
         ),
     ] = None,
-    ipv6: Annotated[str, typer.Option(metavar="block|forward", help="What becomes of the clients' IPv6.")] = "block",
+    ipv6: Annotated[
+        str | None, typer.Option(metavar="block|forward", help="What becomes of the clients' IPv6 [block].")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")] = False,
 ) -> None:
     """Start to forward the clients' packets; `down` puts back what was there."""
+    _require_linux()
     from flowgauge.capture.gateway import control
     from flowgauge.capture.gateway.options import gateway_options
 
-    options = gateway_options(lan, uplink, client or [], proxy, redirect, udp, ipv6)
+    options = gateway_options(lan, uplink, client or [], proxy, redirect, udp, ipv6 or "block")
     if dry_run:
         text, notes = control.dry_run(options)
         print(text)
@@ -77,6 +80,7 @@ def _names(plan: Plan) -> str:
 @gateway.command()
 def status(as_json: Annotated[bool, typer.Option("--json", help="As a JSON object.")] = False) -> None:
     """Show what the gateway does and what is wrong; exit code 1 if something is."""
+    _require_linux()
     from flowgauge.capture.gateway.watch import status as look
 
     found = look()
@@ -87,6 +91,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="As a JSON objec
 @gateway.command()
 def down() -> None:
     """Put back exactly what was there before `up`, also after a crash; nothing to do is no error."""
+    _require_linux()
     from flowgauge.capture.gateway import control
 
     for line in control.down():
@@ -101,7 +106,7 @@ def _text(found: Status) -> str:
         counts = found.counts
         rows = [
             ("gateway", f"up since {found.since}, {found.lan} → {found.uplink}"),
-            ("clients", f"{networks(found.clients)}: {counts['from_clients']:,} packets seen"),
+            ("clients", f"{networks(found.clients)}: {_seen(found)}"),
             ("tcp", _tcp(found)),
             ("udp", f"dropped but for DNS, {counts['udp_dropped']:,} packets" if found.udp == "drop" else "direct"),
             ("dns", f"asked of the gateway is answered by {found.nameserver}" if found.nameserver else "direct"),
@@ -109,6 +114,18 @@ def _text(found: Status) -> str:
         ]
     rows += [("problem", problem) for problem in found.problems]
     return aligned(rows)
+
+
+def _seen(found: Status) -> str:
+    count = found.counts["from_clients"]
+    return f"{count:,} packets seen" if count else f"nothing seen yet; they need {found.router} as their router"
+
+
+def _require_linux() -> None:
+    """Before the modules are imported that other systems could not even import."""
+    from flowgauge.capture.gateway.system import require_linux
+
+    require_linux()
 
 
 def _tcp(found: Status) -> str:

@@ -127,6 +127,10 @@ def test_the_way_to_the_transparent_proxy() -> None:
     assert ways(ruleset("drop", allowed, hook="input"), port=12380) == []
     assert ways(ruleset("drop", allowed, hook="input"), port=80) == ["lan0 → port 80 (clients, IPv4)"]
     assert ways(ruleset("drop", redirected, hook="input"), port=80) == []
+    local = {"match": {"op": "==", "left": {"fib": {"result": "type", "flags": ["daddr"]}}, "right": "local"}}
+    for one in (local, {"xt": {"type": "match", "name": "addrtype"}}):
+        ufw = ruleset("accept", [jump("not_local")], hook="input", not_local=[[one, {"return": None}], [DROP]])
+        assert ways(ufw, port=12380) == []
 
 
 def test_ipv6_clients() -> None:

@@ -19,7 +19,6 @@ DOWN = "flowgauge gateway down"
 
 def dry_run(options: GatewayOptions) -> tuple[str, tuple[str, ...]]:
     """What `up` would do, and notes; as root also whether it could."""
-    system.require_linux()
     plan = planning.make(options)
     if os.geteuid() != 0:
         return planning.describe(plan), (*plan.notes, "not as root, so other tables' rules were not looked at")
@@ -29,7 +28,6 @@ def dry_run(options: GatewayOptions) -> tuple[str, tuple[str, ...]]:
 
 def up(options: GatewayOptions) -> Plan:
     """Make this machine the router by the plan returned. GatewayError leaves everything as it was."""
-    system.require_linux()
     system.require_root(UP)
     for name in ("nft", "ip", *(["redsocks"] if options.proxy is not None else [])):
         system.program(name)
@@ -107,7 +105,6 @@ def _change(plan: Plan, saved: state.State) -> None:
 
 def down() -> list[str]:
     """Put back what was there before `up`; what was done, line by line. Nothing to do is no error."""
-    system.require_linux()
     system.require_root(DOWN)
     with state.locked():
         saved = state.load()

@@ -148,9 +148,12 @@ class _Walk:
         return (not found) if found is not None and value["op"] == "!=" else found
 
     def _extension(self, value: Any) -> bool | None:
-        """Matches of iptables whose content nft does not show: in practice, conntrack ones accept replies."""
+        """Matches of iptables whose content nft does not show: in practice, conntrack is there to accept replies, and
+        addrtype (in ufw) to let pass what is for this machine."""
         name = value.get("name") if isinstance(value, dict) else None
-        return True if name == "comment" or (name == "conntrack" and self._flow.state == "established") else None
+        flow = self._flow
+        known = {"comment": True, "conntrack": flow.state == "established", "addrtype": flow.hook == "input"}
+        return known.get(str(name)) or None
 
     def _left(self, left: dict[str, Any], right: Any) -> bool | None:
         ((kind, what),) = left.items()
@@ -161,6 +164,8 @@ class _Walk:
             return flow.state in _members(right)
         if kind == "ct" and what.get("key") == "status":
             return "dnat" in _members(right) if flow.hook == "input" else None
+        if kind == "fib" and what.get("result") == "type" and what.get("flags") == ["daddr"]:
+            return "local" in _members(right) if flow.hook == "input" else None
         if kind == "payload" and what.get("protocol") in ("ip", "ip6"):
             if what["protocol"] != ("ip" if flow.version == 4 else "ip6"):
                 return False

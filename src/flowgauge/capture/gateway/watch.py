@@ -21,12 +21,16 @@ _ANSWER_S = 0.6  # routers wait up to 0.5 s (RFC 4861, section 6.2.6)
 
 @dataclass(frozen=True)
 class Status:
-    """`up` is False without a gateway; `counts` are packets, and connections for `redirected`."""
+    """`up` is False without a gateway; `router` is its address for the clients.
+
+    `counts` are packets, and for `redirected` connections.
+    """
 
     up: bool
     since: str | None = None
     lan: str | None = None
     uplink: str | None = None
+    router: str | None = None
     clients: list[str] = field(default_factory=list)
     proxy: str | None = None
     port: int | None = None
@@ -45,7 +49,6 @@ class Status:
 
 def status() -> Status:
     """Look; changes nothing, but asks the LAN once whether another router announces IPv6."""
-    system.require_linux()
     system.require_root(STATUS)
     saved = state.load()
     if saved is None:
@@ -73,6 +76,7 @@ def _status(saved: state.State) -> Status:
         since=saved["since"],
         lan=saved["lan"],
         uplink=saved["uplink"],
+        router=saved["addresses"][0],
         clients=saved["clients"],
         proxy=saved["proxy"],
         port=saved["port"],
