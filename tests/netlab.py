@@ -67,6 +67,7 @@ class Host:
         self.name = f"fg{os.getpid()}-{role}"
         self.folder = folder
         self._started: list[subprocess.Popen[bytes]] = []
+        self.remove()  # one that a killed run with the same process id has left
         sh("ip", "netns", "add", self.name)
         # Addresses are usable at once: a test that compares routes must not see them come up.
         self.sh("sysctl", "-qw", *(f"net.ipv6.conf.{name}.accept_dad=0" for name in ("all", "default")))
@@ -172,7 +173,8 @@ class Lab:
             host.sh("ip", "route", "add", "default", "via", GATEWAY)
             host.sh("ip", "-6", "route", "add", "default", "via", "fd00:7::1")
         self.gateway.plug(self.lan_interface, lan, f"{GATEWAY}/24", "fd00:7::1/64")
-        self.gateway.sh("sysctl", "-qw", f"net.ipv6.conf.{self.lan_interface}.accept_ra=0")
+        strict = ("net.ipv4.conf.all.rp_filter=1", f"net.ipv4.conf.{self.lan_interface}.rp_filter=1")
+        self.gateway.sh("sysctl", "-qw", f"net.ipv6.conf.{self.lan_interface}.accept_ra=0", *strict)
         # A router, and known as one: of another its neighbours would forget the route that it has announced.
         self.server.sh("sysctl", "-qw", "net.ipv6.conf.all.forwarding=1")
         self.server.sh("ip", "address", "add", f"{INTERNET}/32", "dev", "lo")
@@ -259,7 +261,7 @@ class Lab:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def get(self, url: str = f"http://{INTERNET}/", host: Host | None = None, seconds: int = 3) -> str | None:
+    def get(self, url: str = f"http://{INTERNET}/", host: Host | None = None, seconds: float = 3) -> str | None:
         """The address that the server sees of a client that fetches from it; None if it cannot."""
         certificate = ("--cacert", str(self.certificate), "--resolve", f"{NAME}:443:{INTERNET}")
         done = (host or self.phone).run("curl", "-sS", "--max-time", str(seconds), *certificate, url)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from flowgauge.capture.gateway import state, system
 from flowgauge.capture.gateway.options import Proxy
+from flowgauge.capture.gateway.supervisor import ENDED
 from flowgauge.errors import GatewayError
 
 PORTS = range(12380, 12400)
@@ -109,13 +110,17 @@ def start(identity: str, port: int) -> None:
             start_new_session=True,
         )
     end = time.monotonic() + _READY_S
-    while time.monotonic() < end and supervisor.poll() is None:
+    while time.monotonic() < end and supervisor.poll() is None and ENDED not in _log():
         if is_listening(port):
             supervisor.returncode = 0  # it is left behind on purpose
             return
         time.sleep(0.05)
-    said = log_path().read_text("utf-8", "replace").splitlines()[-_LOG_TAIL:]
+    said = _log().splitlines()[-_LOG_TAIL:]
     raise GatewayError(f"redsocks does not start; its log {log_path()} ends: {' / '.join(said) or 'empty'}")
+
+
+def _log() -> str:
+    return log_path().read_text("utf-8", "replace")
 
 
 def is_listening(port: int) -> bool:

@@ -16,6 +16,9 @@ import time
 from pathlib import Path
 from types import FrameType
 
+ENDED = "redsocks ended with"
+"""What the log says of each life of the proxy that is over."""
+
 _LOOK_S = 0.2
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.2, 30.0
 _HEALTHY_S = 60.0
@@ -33,6 +36,8 @@ class Supervisor:
         self._identity = identity
         self._command = [redsocks, "-c", str(folder / "gateway-redsocks.conf")]
         self._told = False
+        self._known = 0
+        self._ours = False
 
     def run(self) -> None:
         """Until told to end."""
@@ -44,7 +49,7 @@ class Supervisor:
             if not self._wanted():
                 break
             delay = _FIRST_DELAY_S if time.monotonic() - started > _HEALTHY_S else min(2 * delay, _LONGEST_DELAY_S)
-            say(f"redsocks ended with {code}; it starts again in {delay:.1f} s")
+            say(f"{ENDED} {code}; it starts again in {delay:.1f} s")
             self._pause(delay)
 
     def _once(self) -> int:
@@ -68,10 +73,16 @@ class Supervisor:
             time.sleep(_LOOK_S)
 
     def _wanted(self) -> bool:
-        if self._told:
-            return False
+        return not self._told and self._is_ours()
+
+    def _is_ours(self) -> bool:
+        """Whether the state file is there and of this gateway; it is replaced as a whole, so that a new one shows."""
         try:
-            return bool(json.loads(self._state.read_text("utf-8"))["identity"] == self._identity)
+            inode = self._state.stat().st_ino
+            if inode != self._known:
+                self._ours = json.loads(self._state.read_text("utf-8"))["identity"] == self._identity
+                self._known = inode
+            return self._ours
         except (OSError, ValueError, KeyError):
             return False
 

@@ -107,7 +107,7 @@ def solicit(interface: str) -> bool:
 def _seen(objects: dict[str, list[dict[str, Any]]], name: str) -> list[str]:
     """The elements of a set of MAC and IPv6 addresses, each as `address (MAC)`."""
     elements = [element for one in objects.get("set", []) if one["name"] == name for element in one.get("elem", [])]
-    pairs = [element["elem"]["val"]["concat"] for element in elements]
+    pairs = [element.get("elem", {}).get("val", element)["concat"] for element in elements]
     return sorted(f"{address} ({hardware})" for hardware, address in pairs)
 
 
