@@ -511,7 +511,7 @@ def test_a_last_rule_that_rejects_is_found(net: Lab) -> None:
         assert net.get() == PROXY and net.ask(INTERNET)
         net.gateway.sh("nft", "flush", "chain", "inet", "strict", "incoming")
         assert net.flowgauge("status").returncode == 0
-        net.gateway.sh("nft", "add", "rule", "inet", "strict", "incoming", "drop")
+        net.gateway.sh("nft", "add", "rule", "inet", "strict", "incoming", "iifname", "lan0", "drop")
         assert any("chain incoming" in problem for problem in status(net)["problems"])
     finally:
         net.gateway.sh("nft", "delete", "table", "inet", "strict")
