@@ -75,4 +75,7 @@ def test_status_of_a_gateway() -> None:
         "dns      asked of the gateway is answered by 9.9.9.9",
         "ipv6     forwarded",
     ]
+    assert status(ipv6_watched=False).splitlines()[-1] == (
+        "ipv6     blocked, 0 packets; IPv6 is off on lan0, so other routers cannot be seen"
+    )
     assert "tcp      to port 9: 0 connections" in status(port=9)

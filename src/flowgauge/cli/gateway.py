@@ -110,7 +110,7 @@ def _text(found: Status) -> str:
             ("tcp", _tcp(found)),
             ("udp", f"dropped but for DNS, {counts['udp_dropped']:,} packets" if found.udp == "drop" else "direct"),
             ("dns", f"asked of the gateway is answered by {found.nameserver}" if found.nameserver else "direct"),
-            ("ipv6", "forwarded" if found.ipv6 == "forward" else f"blocked, {counts['ipv6_blocked']:,} packets"),
+            ("ipv6", _ipv6(found)),
         ]
     rows += [("problem", problem) for problem in found.problems]
     return aligned(rows)
@@ -119,6 +119,13 @@ def _text(found: Status) -> str:
 def _seen(found: Status) -> str:
     count = found.counts["from_clients"]
     return f"{count:,} packets seen" if count else f"nothing seen yet; they need {found.router} as their router"
+
+
+def _ipv6(found: Status) -> str:
+    if found.ipv6 == "forward":
+        return "forwarded"
+    unseen = "" if found.ipv6_watched else f"; IPv6 is off on {found.lan}, so other routers cannot be seen"
+    return f"blocked, {found.counts['ipv6_blocked']:,} packets{unseen}"
 
 
 def _require_linux() -> None:

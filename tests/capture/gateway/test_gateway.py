@@ -422,6 +422,7 @@ def test_status_says_who_goes_round_by_ipv6(net: Lab) -> None:
     """Another router that announces IPv6 on the LAN is named, with what it makes possible; exit code 1."""
     net.up()
     assert net.flowgauge("status").returncode == 0
+    assert status(net)["ipv6_watched"] is True
     announcer = announce(net.other, "fd00:7::", net)
     try:
         until(lambda: net.flowgauge("status").returncode == 1, "status finds the router", 20)

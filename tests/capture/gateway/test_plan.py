@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flowgauge.capture.gateway import plan, rules, sysctl
+from flowgauge.capture.gateway import plan, rules, sysctl, watch
 from flowgauge.capture.gateway.machine import Machine
 from flowgauge.capture.gateway.options import GatewayOptions, gateway_options
 
@@ -88,3 +88,12 @@ def test_settings_are_shown_as_sysctl_names_them() -> None:
     nothing = plan.Plan(options(), found, None, "table\n", {}, ())
     assert "nothing: the interfaces forward already" in plan.describe(nothing)
     assert sysctl.name("ipv4/conf/eth0/forwarding") == "net.ipv4.conf.eth0.forwarding"
+
+
+def test_routers_are_not_asked_where_ipv6_is_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On an interface without IPv6, or that has gone, nobody is asked, and the answer is that nothing can be seen."""
+    monkeypatch.setattr(sysctl, "ROOT", tmp_path)
+    assert watch.solicit("lan0") is False
+    (tmp_path / "ipv6/conf/lan0").mkdir(parents=True)
+    (tmp_path / "ipv6/conf/lan0/disable_ipv6").write_text("1\n")
+    assert watch.solicit("lan0") is False

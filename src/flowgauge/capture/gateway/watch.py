@@ -23,7 +23,7 @@ _ANSWER_S = 0.6  # routers wait up to 0.5 s (RFC 4861, section 6.2.6)
 class Status:
     """`up` is False without a gateway; `router` is its address for the clients.
 
-    `counts` are packets, and for `redirected` connections.
+    `counts` are packets, and for `redirected` connections; `ipv6_watched` is whether other IPv6 routers can be seen.
     """
 
     up: bool
@@ -38,6 +38,7 @@ class Status:
     ipv6: str | None = None
     nameserver: str | None = None
     counts: dict[str, int] = field(default_factory=dict)
+    ipv6_watched: bool = True
     ipv6_routers: list[str] = field(default_factory=list)
     ipv6_addresses: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -64,9 +65,9 @@ def status() -> Status:
 
 
 def _status(saved: state.State) -> Status:
-    routers_asked = solicit(saved["lan"])
+    asked = solicit(saved["lan"])
     found = system.ruleset()
-    if routers_asked and not _seen(rules.ours(found), "ipv6_routers"):
+    if asked and not _seen(rules.ours(found), "ipv6_routers"):
         time.sleep(_ANSWER_S)
         found = system.ruleset()
     objects = rules.ours(found)
@@ -84,6 +85,7 @@ def _status(saved: state.State) -> Status:
         ipv6=saved["ipv6"],
         nameserver=saved["nameserver"],
         counts=dict.fromkeys(rules.COUNTERS, 0) | {one["name"]: one["packets"] for one in objects.get("counter", [])},
+        ipv6_watched=asked,
         ipv6_routers=routers,
         ipv6_addresses=addresses,
         problems=list(_problems(saved, found)) + list(_round(saved, routers, addresses)),
