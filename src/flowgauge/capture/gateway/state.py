@@ -39,12 +39,17 @@ def locked() -> Iterator[None]:
         raise GatewayError(f"cannot use the state folder {place}: {error.strerror or error}") from None
     try:
         _check_owner(place, os.fstat(handle))
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(place, handle)
         yield
-    except BlockingIOError:
-        raise GatewayError(f"another `flowgauge gateway` is at work (it holds {place}): wait for it to end") from None
     finally:
         os.close(handle)
+
+
+def _lock(place: Path, handle: int) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise GatewayError(f"another `flowgauge gateway` is at work (it holds {place}): wait for it to end") from None
 
 
 def _check_owner(place: Path, found: os.stat_result) -> None:
