@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from flowgauge.cli import cache, columns, extract, info, warmup
+from flowgauge.cli import cache, columns, extract, gateway, info, warmup
 from flowgauge.cli.group import EXIT_CODES, Commands
 
 __all__ = ["app", "main"]
@@ -28,6 +28,7 @@ app.command()(columns.columns)
 app.command()(info.info)
 app.command()(warmup.warmup)
 app.add_typer(cache.cache)
+app.add_typer(gateway.gateway)
 
 
 def _version(wanted: bool) -> None:

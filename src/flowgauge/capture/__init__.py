@@ -1,0 +1,1 @@
+"""Getting traffic to where it can be captured."""
