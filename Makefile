@@ -38,14 +38,14 @@ lane-shipped: $(VENV)/.test
 
 # The same code as plain Python; the only lane whose coverage means something.
 lane-uncompiled: $(VENV)/.test
-	NUMBA_DISABLE_JIT=1 FLOWGAUGE_EXAMPLES=0.02 $(BIN)/python -m coverage run -m pytest -n auto -m 'not slow and not corpus and not compiled and not oracle'
+	NUMBA_DISABLE_JIT=1 FLOWGAUGE_EXAMPLES=0.02 $(BIN)/python -m coverage run -m pytest -n auto -m 'not slow and not corpus and not compiled and not oracle and not netns'
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 
 # Every index of every kernel is checked.
 lane-checked: $(VENV)/.test
 	NUMBA_BOUNDSCHECK=1 $(BIN)/flowgauge warmup
-	NUMBA_BOUNDSCHECK=1 $(BIN)/python -m pytest -n auto -m 'not compiled and not slow and not oracle'
+	NUMBA_BOUNDSCHECK=1 $(BIN)/python -m pytest -n auto -m 'not compiled and not slow and not oracle and not netns'
 
 # Many more generated conversations against the oracle.
 lane-differential: $(VENV)/.test

@@ -37,6 +37,13 @@ NOT_RUN = {
     "make test     # runs every test",
     "pip install .                        # in a clone",
     "pip wheel --no-deps -w dist . && pip install dist/flowgauge-*.whl",
+    "sudo flowgauge gateway up --lan wlan0 --uplink eth0",
+    "sudo flowgauge gateway up --lan wlan0 --uplink eth0 --client 192.168.7.20 --proxy socks5://127.0.0.1:1080",
+    "sudo flowgauge gateway status",
+    "sudo flowgauge gateway down",
+    "sudo tcpdump -i wlan0 -w phone.pcap host 192.168.7.20",
+    "apt-get install nftables redsocks iproute2 iptables procps curl openssl tcpdump",
+    "apt-get install bind9-dnsutils dnsmasq-base iperf3 microsocks tinyproxy-bin",
     "tcpdump -i eth0 -w - | flowgauge extract - -o flows.csv",
 }
 

@@ -10,7 +10,8 @@
     │   ├── TruncatedCapture              the input ends or breaks inside a record
     │   └── UnsupportedLinkType           no packet of the input can be decoded
     ├── SinkError                         an output could not be written
-    └── MissingDependency (ImportError)   an optional package; the message is the install command
+    ├── GatewayError                      the gateway could not be set up, looked at or taken down
+    └── MissingDependency (ImportError)   an optional package or program; the message is the install command
 
 Malformed packets are never exceptions: each ends in one counted reason.
 """
@@ -50,5 +51,9 @@ class SinkError(FlowgaugeError):
     """An output could not be written."""
 
 
+class GatewayError(FlowgaugeError):
+    """The gateway could not be set up, looked at or taken down."""
+
+
 class MissingDependency(FlowgaugeError, ImportError):
-    """An optional package is not installed; the message is the install command."""
+    """An optional package or program is not installed; the message is the install command."""

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from flowgauge.cli import cache, columns, extract, info, interfaces, live, warmup
+from flowgauge.cli import cache, columns, extract, gateway, info, interfaces, live, warmup
 from flowgauge.cli.group import EXIT_CODES, Commands
 
 __all__ = ["app", "main"]
@@ -30,6 +30,7 @@ app.command()(live.live)
 app.command()(interfaces.interfaces)
 app.command()(warmup.warmup)
 app.add_typer(cache.cache)
+app.add_typer(gateway.gateway)
 
 
 def _version(wanted: bool) -> None:
