@@ -76,7 +76,7 @@ class LiveRun:
 
 
 class Wire:
-    """Hosts `here` and `there` at a switch, by their interfaces w0; everything that flowgauge writes is below `folder`."""
+    """Hosts `here` and `there` at a switch, by their interfaces w0; what flowgauge writes is in `folder`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
