@@ -182,22 +182,43 @@ def test_nothing_is_metered_that_the_filter_leaves_out(net: Wire, tmp_path: Path
     assert events(tmp_path)[-1]["packets"] == 3
 
 
-def test_rotation_by_time_and_by_signal(net: Wire, tmp_path: Path) -> None:
-    """Each file is complete and in the manifest, files without records are left out, and no record is lost between."""
-    options = ("--format", "jsonl", "--max-flows", "1", "-f", "udp")  # another flow makes the one before leave
-    run = net.live("-o", str(tmp_path), "--rotate", "2s", *options)
+def test_files_rotate_by_time(net: Wire, tmp_path: Path) -> None:
+    """Each file is complete and in the manifest, times without records leave none, and no record is lost between."""
+    run = net.live("-o", str(tmp_path), "--rotate", "1s", "--format", "jsonl", "--idle-timeout", "5", "-f", "udp")
     for port in (7010, 7110, 7210):
         net.send(port, 1)
-    time.sleep(31 - 0.8)  # records leave at boundaries, the first of which is 30 s behind the first packet
-    run.send(signal.SIGHUP)
-    time.sleep(0.8)
+    # Records leave at boundaries, the first of which is 30 s behind the first packet.
+    until(lambda: len(events(tmp_path)) > 1, "a file while the run goes on", 40)
     net.send(7310, 1)
     assert run.end(signal.SIGINT) == 0, run.said
     files = [event for event in events(tmp_path) if event["event"] == "file"]
-    assert [event["number"] for event in files] == list(range(1, len(files) + 1))
-    assert len(files) >= 2
+    assert [(event["number"], event["rows"]) for event in files] == [(1, 3), (2, 1)]
     assert sorted(os.listdir(tmp_path)) == sorted([*(event["file"] for event in files), "manifest.jsonl"])
     assert [row["server_port"] for row in records(tmp_path)] == [7010, 7110, 7210, 7310]
+
+
+def test_a_signal_begins_another_file(net: Wire, tmp_path: Path) -> None:
+    """SIGHUP closes the file of the time and opens the next, and the run goes on."""
+    run = net.live("-o", str(tmp_path), "-f", "udp")
+    before = os.listdir(tmp_path)
+    run.send(signal.SIGHUP)
+    until(lambda: len(os.listdir(tmp_path)) == 2 and os.listdir(tmp_path) != before, "another file", 3)
+    net.send(7410, 1)
+    assert run.end() == 0
+    assert [row["server_port"] for row in records(tmp_path)] == [7410]
+
+
+def test_a_stop_under_traffic_that_never_pauses(net: Wire, tmp_path: Path) -> None:
+    """SIGTERM ends the run soon though packets come all the time; with a ring those before the signal are all there."""
+    for via in ("ring", "tcpdump"):
+        flood = net.here.start(sys.executable, "-c", SEND, THERE, "7510", "10000000", "0.001")
+        run = net.live("-o", str(tmp_path / via), "-f", "udp port 7510", "--via", via)
+        begin = time.monotonic()
+        code = run.end()
+        assert time.monotonic() - begin < 4
+        net.here.stop(flood)
+        assert code == 0, run.said
+        assert sum(row["up_packets"] for row in records(tmp_path / via)) == events(tmp_path / via)[-1]["packets"] > 100
 
 
 def test_a_killed_run_leaves_no_half_file_and_the_next_says_from_when(net: Wire, tmp_path: Path) -> None:

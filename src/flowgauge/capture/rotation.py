@@ -143,11 +143,15 @@ class Rotation:
 
         try:
             file = open(self.manifest.path, "ab")  # noqa: SIM115 (held as long as the run)
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SinkError(f"{self.folder}: another run writes its flows here; choose another folder") from None
         except OSError as error:
             raise SinkError(f"{self.manifest.path}: {error.strerror or error}") from error
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.close()
+            taken = isinstance(error, BlockingIOError)
+            reason = "another run writes its flows here" if taken else f"it cannot be locked ({error.strerror})"
+            raise SinkError(f"{self.folder}: {reason}; choose another folder") from None
         return file
 
     def start(self, **fields: Any) -> None:

@@ -59,7 +59,8 @@ class LiveSource:
         self._latest = 0  # ns, of the last frame that came, whatever the filter says
         self._quiet = False
         self._closed = False
-        self._deadline: float | None = None
+        self._deadline: float | None = None  # of the monotonic clock, in s
+        self._stopped = 0  # ns since the epoch
 
     def begin(self, clock: Clock, filter: Filter | None = None) -> None:
         """Start to receive what passes the filter, by this clock. Raises ConfigError, SourceError."""
@@ -107,6 +108,8 @@ class LiveSource:
         rows = self._fill(batch)
         if rows:
             self._latest = int(batch.packets[rows - 1].time)
+            if self._deadline is not None and self._latest >= self._stopped:
+                self.over = True
         if self._filter is not None:
             rows, refused = self._filter.keep(self.buffer, batch, 0, rows, False)
             self.refused = self.refused or refused
@@ -139,7 +142,7 @@ class LiveSource:
     def finish(self) -> None:
         """The run shall end: take in what has arrived, and no more."""
         if self._deadline is None:
-            self._deadline = time.monotonic() + DRAIN
+            self._deadline, self._stopped = time.monotonic() + DRAIN, time.time_ns()
 
     def close(self) -> None:
         """Give back what the system gave; nothing happens the second time."""
@@ -218,6 +221,8 @@ class LiveCapture(LiveSource):
         return int(cursor.row)
 
     def _take(self) -> bool:
+        if self.over:
+            return False
         begin = time.perf_counter()
         block = self.ring.take(self._patience)
         self.seconds += time.perf_counter() - begin

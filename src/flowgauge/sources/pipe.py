@@ -13,7 +13,7 @@ from flowgauge.errors import ConfigError, SourceError, TruncatedCapture
 from flowgauge.kernels.packet import PacketBatch
 from flowgauge.sources.filters import Filter
 from flowgauge.sources.live import LiveInterface, LiveSource
-from flowgauge.sources.pcap import PcapReader
+from flowgauge.sources.pcap import MAGIC, PcapReader
 from flowgauge.sources.streams import StreamError
 from flowgauge.sources.window import Window
 
@@ -54,6 +54,8 @@ class PipeCapture(LiveSource):
         try:
             if not self._wait(_OPEN_SECONDS):
                 raise SourceError(f"{self.name}: {self._program.name} does not begin")
+            if self._window.need(4) and self._window.peek(4) not in MAGIC:
+                raise SourceError(f"{self.name}: {self._program.name} writes no pcap")
             self._reader = PcapReader(self._window, standard=True)
         except TruncatedCapture:
             self.close()
@@ -76,6 +78,8 @@ class PipeCapture(LiveSource):
         window = self._window
         if rows := self._walk(batch):  # of what came before and had no room in the rows
             return rows
+        if self.over:
+            return 0
         window.compact(window.at)
         begin = time.perf_counter()
         ready = self._wait(self._patience)
