@@ -371,7 +371,7 @@ def test_a_folder_has_one_run(net: Wire, tmp_path: Path) -> None:
         (("-i", "w0", "-f", "tcp port"), 2, "the filter cannot be compiled"),
         (("-i", "w0", "--snaplen", "0"), 2, "snaplen is a number of bytes"),
         (("-i", "w0", "--snaplen", "-5"), 2, "snaplen is a number of bytes"),
-        (("-i", "w0", "--ring", "100T"), 2, "ring is a size up to"),
+        (("-i", "w0", "--ring", "100T"), 2, "half of this machine"),
         (("-i", "w0", "--rotate", "soon"), 2, "rotate is a time above 0"),
         (("-i", "w0", "--rotate-size", "-1M"), 2, "rotate-size is a size above 0"),
         (("-i", "w0", "--format", "nonsense"), 2, "format 'nonsense' is not one of"),

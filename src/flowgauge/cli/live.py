@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from flowgauge.stats import RunStats
 
 _LARGEST_SNAPLEN = 262_144
-_LARGEST_RING = 64 * 10**9  # bytes
 
 
 # The parameters are the options: Typer reads them off this signature, and those of metering behind them.
@@ -111,10 +110,17 @@ def _check(wanted: Wanted, via: str | None) -> None:
         raise ConfigError(f"via is ring or tcpdump, not {via!r}")
     if wanted.snaplen is not None and not 0 < wanted.snaplen <= _LARGEST_SNAPLEN:
         raise ConfigError(f"snaplen is a number of bytes from 1 to {_LARGEST_SNAPLEN}, not {wanted.snaplen}")
-    if wanted.memory is not None and wanted.memory > _LARGEST_RING:
-        raise ConfigError(f"ring is a size up to {_LARGEST_RING // 10**9}G")
+    if wanted.memory is not None and wanted.memory > (most := _half_of_memory()):
+        raise ConfigError(f"ring is a size up to half of this machine's memory, {most // 10**6}M")
     if wanted.promiscuous and wanted.interface == "any":
         raise ConfigError("promiscuous is for one interface, not for any")
+
+
+def _half_of_memory() -> int:
+    """Bytes; the system gives more to a ring than is good for the rest, and cannot swap it out."""
+    import psutil
+
+    return int(psutil.virtual_memory().total // 2)
 
 
 def _metered(run: Live, seconds: float | None, top: bool, quiet: bool) -> RunStats:
