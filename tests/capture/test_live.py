@@ -9,6 +9,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -417,16 +418,20 @@ def interpreter_for_all() -> tuple[str, str]:
     pytest.skip("no Python here that another user can run")
 
 
+@pytest.fixture
+def folder_for_all() -> Iterator[Path]:
+    """A folder that every user may write to; those of pytest are closed again whenever another one starts."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o777)
+        yield Path(name)
+
+
 @pytest.mark.parametrize("via", ["ring", "tcpdump"])
-def test_under_sudo_all_but_the_capture_runs_as_the_user(net: Wire, tmp_path: Path, via: str) -> None:
+def test_under_sudo_all_but_the_capture_runs_as_the_user(net: Wire, folder_for_all: Path, via: str) -> None:
     """The process and the files are of the user who called sudo; the child that captures still ends with it."""
     python, path = interpreter_for_all()
     user = ("env", "SUDO_UID=65534", "NUMBA_DISABLE_JIT=1", f"PYTHONPATH={path}")
-    (tmp_path / "of_user").mkdir(mode=0o777)
-    (tmp_path / "of_user").chmod(0o777)
-    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
-        folder.chmod(folder.stat().st_mode | 0o055)
-    out = tmp_path / "of_user" / "out"
+    out = folder_for_all / "out"
     arguments = ("-i", "w0", "-o", str(out), "-f", "udp", "--via", via, "--features", "core")
     process = net.here.start(*user, python, "-m", "flowgauge", "live", *arguments)
     until(lambda: (out / "manifest.jsonl").exists(), "manifest", 60)
