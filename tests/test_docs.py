@@ -45,6 +45,14 @@ NOT_RUN = {
     "apt-get install nftables redsocks iproute2 iptables procps curl openssl tcpdump",
     "apt-get install bind9-dnsutils dnsmasq-base iperf3 microsocks tinyproxy-bin",
     "tcpdump -i eth0 -w - | flowgauge extract - -o flows.csv",
+    "sudo flowgauge interfaces",
+    "sudo flowgauge live -i eth0 -o flows --rotate 5m",
+    "sudo flowgauge live -i eth0 -o flows --rotate 5m --filter 'not port 22' --top",
+    "sudo flowgauge live -i any -o - --format jsonl --quiet | head",
+    "python3 -m venv --copies /opt/flowgauge",
+    "/opt/flowgauge/bin/pip install .",
+    "sudo setcap cap_net_raw+ep /opt/flowgauge/bin/python3",
+    "/opt/flowgauge/bin/flowgauge live -i eth0 -o flows",
 }
 
 

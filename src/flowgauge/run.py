@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import time
 import warnings
@@ -36,7 +35,7 @@ from flowgauge.sources.capture import Capture, first_time, open_capture
 from flowgauge.sources.clock import Clock
 from flowgauge.sources.discover import CaptureInput, Found, find_captures
 from flowgauge.sources.filters import Filter
-from flowgauge.sources.live import LiveCapture
+from flowgauge.sources.live import LiveSource
 from flowgauge.sources.reorder import Reorder
 from flowgauge.stats import RunStats
 from flowgauge.stopwatch import Stopwatch
@@ -125,16 +124,6 @@ class Run:
         warmup(groups)
         return time.perf_counter() - begin
 
-    def load(self) -> None:
-        """Load the kernels from the cache, those of the user's features among them, by metering a few packets."""
-        from flowgauge.sample import sample_capture
-        from flowgauge.warmup import compile_ring
-
-        run = Run(io.BytesIO(sample_capture()), Hooks(), features=list(self.config.features))  # type: ignore[arg-type]
-        for batch in run.batches():
-            run.schema.convert(batch)
-        compile_ring()
-
     def _read_labels(self, found: Found, strict: bool) -> list[dict[str, str] | None]:
         labeller = self.labeller
         if labeller is None:
@@ -187,13 +176,13 @@ class Run:
                 yield from self._rest()
         self._close(capture, source.name)
 
-    def _open(self, source: Any) -> Capture | LiveCapture:
-        if isinstance(source, LiveCapture):
+    def _open(self, source: Any) -> Capture | LiveSource:
+        if isinstance(source, LiveSource):
             source.begin(self._clock, self.filter)
             return source
         return open_capture(source, self._clock, timed=self.reorder is None, filter=self.filter)
 
-    def _loop(self, capture: Capture | LiveCapture, source: CaptureInput) -> Iterator[pa.RecordBatch]:
+    def _loop(self, capture: Capture | LiveSource, source: CaptureInput) -> Iterator[pa.RecordBatch]:
         stats = self.stats
         unknown = int(self.decoder.reasons[_UNKNOWN_LINK])
         read = stats.packets
@@ -201,7 +190,7 @@ class Run:
         while (rows := self._decoded(frames)) or not capture.over:
             self._count_left_out()
             yield from self._feed(rows, frames)
-            if isinstance(capture, LiveCapture):
+            if isinstance(capture, LiveSource):
                 yield from self._leave(capture, rows)
             self._tell(capture, source.name)
             if self._hooks.should_stop():
@@ -215,7 +204,7 @@ class Run:
         if source.explicit and undecodable:
             stats.failed[source.name] = str(_unsupported(capture, source.name))
 
-    def _leave(self, capture: LiveCapture, rows: int) -> Iterator[pa.RecordBatch]:
+    def _leave(self, capture: LiveSource, rows: int) -> Iterator[pa.RecordBatch]:
         """What has left the meter, at once; where nothing comes, the time that it is tells it so."""
         if not rows and capture.beat(self._batch):
             yield from self.meter.feed(self._batch, 1, capture.buffer)
@@ -223,7 +212,7 @@ class Run:
         if self._hooks.turn is not None:
             self._hooks.turn()
 
-    def _feed(self, rows: int, frames: Capture | LiveCapture | Reorder) -> list[pa.RecordBatch]:
+    def _feed(self, rows: int, frames: Capture | LiveSource | Reorder) -> list[pa.RecordBatch]:
         self.stats.packets += rows
         return self.meter.feed(self._batch, rows, frames.buffer)
 
@@ -244,7 +233,7 @@ class Run:
         while rows := self._decoded(self.reorder):
             yield from self._feed(rows, self.reorder)
 
-    def _decoded(self, frames: Capture | LiveCapture | Reorder) -> int:
+    def _decoded(self, frames: Capture | LiveSource | Reorder) -> int:
         """Fill the batch and decode it, step by step; the rows in it."""
         done = 0
         self.watch.start()
@@ -258,7 +247,7 @@ class Run:
         self.watch.lap("duplicates")
         return done
 
-    def _close(self, capture: Capture | LiveCapture, name: str) -> None:
+    def _close(self, capture: Capture | LiveSource, name: str) -> None:
         stats = self.stats
         stats.files += 1
         stats.input_bytes += capture.position
@@ -278,7 +267,7 @@ class Run:
             self._clock.restart()
             self.duplicates.restart()
 
-    def _tell(self, capture: Capture | LiveCapture, name: str) -> None:
+    def _tell(self, capture: Capture | LiveSource, name: str) -> None:
         now = time.monotonic()
         if self._hooks.progress is None or now - self._last_progress < _PROGRESS_SECONDS:
             return
@@ -343,7 +332,7 @@ def _stored_size(capture: CaptureInput) -> int | None:
         return None
 
 
-def _unsupported(capture: Capture | LiveCapture, name: str) -> UnsupportedLinkType:
+def _unsupported(capture: Capture | LiveSource, name: str) -> UnsupportedLinkType:
     links = ", ".join(link_name(link) for link in sorted({interface.link for interface in capture.interfaces}))
     return UnsupportedLinkType(f"{name}: {links} is not decoded; its packets are counted as unknown_link")
 

@@ -81,10 +81,10 @@ def compile_ring() -> None:
     import numpy as np
 
     from flowgauge.kernels.packet import make_batch
-    from flowgauge.kernels.ring import CURSOR, RingOptions, walk_ring
+    from flowgauge.kernels.ring import CURSOR, walk_ring
 
     data, cursor = np.zeros(64, np.uint8), np.zeros(1, CURSOR).view(np.recarray)
-    walk_ring(make_batch(1), data, data.view(np.uint32), cursor, RingOptions(np.uint8(0), np.uint64(0)))
+    walk_ring(make_batch(1), data, data.view(np.uint32), cursor, np.uint64(0))
 
 
 def compile_meter(groups: tuple[str, ...]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from flowgauge.errors import ConfigError, SinkError
@@ -286,3 +287,31 @@ def test_closing_twice_is_harmless(tmp_path: Path) -> None:
         sink.write(BATCH)
         sink.close()
     assert (tmp_path / "a.csv").read_bytes() == written([BATCH], "csv")
+
+
+def test_many_small_batches_are_kept_as_few(tmp_path: Path) -> None:
+    """A live run writes rows one by one for days: what waits to be written takes the room of rows, not of batches."""
+    before = pa.total_allocated_bytes()
+    with open_sink(tmp_path / "flows.parquet", schema=BATCH.schema) as sink:
+        for number in range(1000):
+            sink.write(pa.RecordBatch.from_pylist(BATCH.slice(number % ROWS, 1).to_pylist(), BATCH.schema))
+        assert len(sink._pending) < 100
+        assert pa.total_allocated_bytes() - before < 10 * 1000 / ROWS * BATCH.nbytes
+    assert pq.read_table(tmp_path / "flows.parquet").num_rows == 1000
+
+
+def test_flushed_rows_can_be_read(format: str) -> None:
+    """Rows that were flushed are in the output before it is complete, and what follows completes it."""
+    whole = BATCHES[format]
+    output = io.BytesIO()
+    with open_sink(output, format=format, schema=whole.schema) as sink:
+        header = len(output.getvalue())
+        sink.write(whole.slice(0, 60))
+        sink.flush()
+        flushed = len(output.getvalue())
+        assert flushed > header
+        assert sink.written == flushed
+        sink.flush()
+        assert len(output.getvalue()) == flushed
+        sink.write(whole.slice(60))
+    assert len(output.getvalue()) > flushed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -12,10 +13,10 @@ import pyarrow as pa
 
 from flowgauge.capture.rotation import Limits, Rotation
 from flowgauge.errors import ConfigError
-from flowgauge.run import Hooks, Run, table_metadata
+from flowgauge.run import Hooks, Run, extract, table_metadata
 from flowgauge.schema import arrow_schema
 from flowgauge.sinks import open_sink
-from flowgauge.sources.live import LiveCapture
+from flowgauge.sources.live import LiveSource
 from flowgauge.stats import RunStats
 
 _NOT_LIVE = ("reorder", "join", "label", "label_split", "label_strict")
@@ -71,7 +72,7 @@ class Live:
 
     def __init__(
         self,
-        capture: LiveCapture,
+        capture: LiveSource,
         output: str | os.PathLike[str],
         *,
         format: str | None = None,
@@ -86,9 +87,15 @@ class Live:
         self.rotate: Callable[[], None] = lambda: None
         self._turn: Callable[[], None] = lambda: None
         self._should_stop: Callable[[], bool] = lambda: False
-        self._output, self._format = output, format
+        if output == "-":
+            if rotate_seconds is not None or rotate_size is not None:
+                raise ConfigError("standard output is one stream: rotate and rotate_size are for a folder")
+        elif format is None:
+            format = "parquet"
+        self._output, self._format, self._options = output, format, options
         self._rotate_seconds, self._rotate_size = rotate_seconds, rotate_size
         self._run = Run(capture, Hooks(turn=self._at_turn, should_stop=self._stops), **options)  # type: ignore[arg-type]
+        open_sink(io.BytesIO(), format=format, schema=self._schema())  # a format that is none, before anything is made
         self._records: _Records | None = None
         self._begun = time.monotonic()
         self._rows = 0
@@ -100,8 +107,12 @@ class Live:
 
     def warm(self, notify: Callable[[str], None] | None = None) -> None:
         """Compile what the run needs: a capture that waits for the compiler loses frames."""
+        from flowgauge.sample import sample_capture
+        from flowgauge.warmup import compile_ring
+
         self._run.warm(notify)
-        self._run.load()
+        compile_ring()
+        extract(io.BytesIO(sample_capture()), io.BytesIO(), format=self._format or "csv", warm=False, **self._options)
 
     def run(self, should_stop: Callable[[], bool] = lambda: False, turn: Callable[[], None] = lambda: None) -> RunStats:
         """Meter until `should_stop`; `turn` is called at least twice a second. Raises SinkError, SourceError."""
@@ -118,17 +129,20 @@ class Live:
         self._run.stats.rows = self._rows
         return self._run.stats
 
-    @contextlib.contextmanager
-    def _opened(self) -> Iterator[_Records]:
+    def _schema(self) -> pa.Schema:
         run = self._run
         schema = arrow_schema(run.schema.listed(run.label_fields, run.config))
-        schema = schema.with_metadata(table_metadata(run))
+        return schema.with_metadata(table_metadata(run))
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[_Records]:
+        schema, omit_null = self._schema(), self._run.schema.omits_null
         if self._output == "-":
-            with open_sink("-", format=self._format, schema=schema, omit_null=run.schema.omits_null) as sink:
+            with open_sink("-", format=self._format, schema=schema, omit_null=omit_null) as sink:
                 yield _Stream(sink)
             return
         limits = Limits(self._rotate_seconds, self._rotate_size)
-        with Rotation(self._output, self._format or "parquet", schema, limits, run.schema.omits_null) as rotation:
+        with Rotation(self._output, self._format or "parquet", schema, limits, omit_null) as rotation:
             self.rotate = rotation.ask
             yield rotation
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import re
 import time
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -17,9 +18,10 @@ from typing import IO, Any, NamedTuple
 import pyarrow as pa
 
 from flowgauge.errors import SinkError
-from flowgauge.sinks import Sink, open_sink
+from flowgauge.sinks import FORMATS, Sink, open_sink
 
 MANIFEST = "manifest.jsonl"
+_NUMBER = re.compile(r"flows_\d{8}T\d{6}Z_(\d+)\.")
 
 
 def utc(seconds: float) -> str:
@@ -38,10 +40,18 @@ class Manifest:
         """One line. Raises SinkError."""
         line = json.dumps({"event": event, "time": utc(time.time()), **fields}, ensure_ascii=False) + "\n"
         try:
-            with open(self.path, "ab") as file:
-                file.write(line.encode())
+            with open(self.path, "ab+") as file:
+                file.write(b"\n" * self._is_cut(file) + line.encode())
         except OSError as error:
             raise SinkError(f"{self.path}: {error.strerror or error}") from error
+
+    @staticmethod
+    def _is_cut(file: IO[bytes]) -> bool:
+        """Whether the last line has no end, as behind a full disk: what is added must not be lost with it."""
+        if not file.seek(0, os.SEEK_END):
+            return False
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) != b"\n"
 
     def events(self) -> list[dict[str, Any]]:
         """All events so far; lines that are none, as of a disk that was full, are passed over."""
@@ -99,7 +109,8 @@ class Rotation:
         self.files = 0
         self._schema, self._limits, self._omit_null = schema, limits, omit_null
         self._sink: Sink | None = None
-        self._name, self._rows, self._begun = "", 0, 0.0
+        self._name, self._rows = "", 0
+        self._begun, self._since = 0.0, 0.0  # the clock of the wall names files, and may be set; the other one rotates
         self._number = 0
         self._asked = False
 
@@ -111,7 +122,7 @@ class Rotation:
         self._lock = self._locked()
         for stale in self.folder.glob(".flows_*.part-*"):  # of a run that was killed: nobody else writes here
             stale.unlink(missing_ok=True)
-        self._number = max((event.get("number", 0) for event in self.manifest.events()), default=0)
+        self._number = self._last_number()
         self._open()
         return self
 
@@ -120,17 +131,27 @@ class Rotation:
         if self._lock is not None:
             self._lock.close()
 
+    def _last_number(self) -> int:
+        """Of the files so far: one may have been completed and not noted."""
+        noted = [event.get("file", "") for event in self.manifest.events()]
+        found = (_NUMBER.match(str(name)) for name in (*noted, *(path.name for path in self.folder.iterdir())))
+        return max((int(match[1]) for match in found if match), default=0)
+
     def _locked(self) -> IO[bytes]:
         """The manifest, held so that no other run writes to this folder. Raises SinkError where one does."""
         import fcntl
 
         try:
             file = open(self.manifest.path, "ab")  # noqa: SIM115 (held as long as the run)
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SinkError(f"{self.folder}: another run writes its flows here; choose another folder") from None
         except OSError as error:
             raise SinkError(f"{self.manifest.path}: {error.strerror or error}") from error
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.close()
+            taken = isinstance(error, BlockingIOError)
+            reason = "another run writes its flows here" if taken else f"it cannot be locked ({error.strerror})"
+            raise SinkError(f"{self.folder}: {reason}; choose another folder") from None
         return file
 
     def start(self, **fields: Any) -> None:
@@ -156,7 +177,7 @@ class Rotation:
         """Begin another file if it is time."""
         assert self._sink is not None
         seconds, size = self._limits
-        late = seconds is not None and time.time() - self._begun >= seconds
+        late = seconds is not None and time.monotonic() - self._since >= seconds
         large = size is not None and self._sink.written >= size
         if late or large or self._asked:
             self._asked = False
@@ -164,9 +185,9 @@ class Rotation:
             self._open()
 
     def _open(self) -> None:
-        self._begun, self._rows = time.time(), 0
+        self._begun, self._since, self._rows = time.time(), time.monotonic(), 0
         stamp = datetime.datetime.fromtimestamp(self._begun, datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
-        self._name = f"flows_{stamp}_{self._number + 1:04}.{self.format}"
+        self._name = f"flows_{stamp}_{self._number + 1:04}{FORMATS[self.format][0]}"
         path = self.folder / self._name
         self._sink = open_sink(path, format=self.format, schema=self._schema, omit_null=self._omit_null)
         self._sink.__enter__()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Annotated
 
 import typer
@@ -23,11 +24,12 @@ def interfaces(
     if as_json:
         print(json.dumps([interface._asdict() for interface in listed], indent=1))
         return
+    unknown = "not decoded" if sys.platform == "linux" else ""  # other systems do not say
     rows = [
         (
             interface.name,
             "up" if interface.up else "down",
-            "not decoded" if interface.link is None else link_name(interface.link),
+            unknown if interface.link is None else link_name(interface.link),
             interface.mac,
             ", ".join(interface.addresses),
         )

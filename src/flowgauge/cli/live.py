@@ -11,11 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flowgauge.cli.group import DONE, say
+from flowgauge.capture.program import Program, Wanted
+from flowgauge.cli.group import DONE, INPUT_FAILED, say
 from flowgauge.cli.options import metering
+from flowgauge.errors import ConfigError
 
 if TYPE_CHECKING:
     from flowgauge.capture.live import Live
+    from flowgauge.sources.live import LiveSource
+    from flowgauge.stats import RunStats
+
+_LARGEST_SNAPLEN = 262_144
 
 
 # The parameters are the options: Typer reads them off this signature, and those of metering behind them.
@@ -43,6 +49,10 @@ def live(
         bool, typer.Option("--promiscuous", help="Also packets that are for other machines.")
     ] = False,
     ring: Annotated[str | None, typer.Option(metavar="SIZE", help="Memory for packets that wait [64M].")] = None,
+    via: Annotated[
+        str | None,
+        typer.Option(metavar="ring|tcpdump", help="How packets are captured [ring on Linux, else tcpdump]."),
+    ] = None,
     top: Annotated[bool, typer.Option("--top", help="Show the busiest flows, rates and losses.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No notes and no summary.")] = False,
 ) -> None:
@@ -55,67 +65,116 @@ def live(
 
     after, size = seconds_of("rotate", rotate), bytes_of("rotate-size", rotate_size)
     seconds, memory = seconds_of("duration", duration), bytes_of("ring", ring)
-    capture = _open(interface, snaplen, promiscuous, memory)
-    from flowgauge.capture.live import Live
-
-    run = Live(capture, output, format=format, rotate_seconds=after, rotate_size=size, **options)
-    run.warm(None if quiet else say)
-    if not quiet:
-        say(f"metering {interface}; Ctrl-C ends it")
-    stats = _metered(run, seconds, top)
-    if not quiet:
+    if top and not sys.stderr.isatty():
+        raise ConfigError("top is drawn on a terminal, and standard error is none")
+    with _opened(Wanted(interface, options.get("filter"), snaplen, promiscuous, memory), via) as capture:
+        from flowgauge.capture.live import Live
         from flowgauge.cli.summary import failures, notes, summary
 
-        for line in (*failures(stats), *notes(stats)):
-            say(line)
+        run = Live(capture, output, format=format, rotate_seconds=after, rotate_size=size, **options)
+        stats = _metered(run, seconds, top, quiet)
+    lines = failures(stats)
+    if not quiet:
         print(summary(stats), file=sys.stderr if output == "-" else sys.stdout)
-    raise typer.Exit(DONE)
+        lines += notes(stats)
+    for line in lines:
+        say(line)
+    raise typer.Exit(INPUT_FAILED if stats.failed else DONE)
 
 
-def _open(interface: str, snaplen: int | None, promiscuous: bool, size: int | None) -> Any:
+def _opened(wanted: Wanted, via: str | None) -> LiveSource:
     """The capture of an interface; from here on the process is the user's."""
-    from flowgauge.capture.privilege import drop, open_packet_socket
+    from flowgauge.capture.privilege import check_interface, drop, open_packet_socket
 
-    name = None if interface == "any" else interface
+    _check(wanted, via)
+    name = None if wanted.interface == "any" else wanted.interface
+    if (via or ("ring" if sys.platform == "linux" else "tcpdump")) == "tcpdump":
+        check_interface(name)
+        program = Program(wanted)
+        drop()
+        from flowgauge.sources.pipe import PipeCapture
+
+        return PipeCapture(program, wanted)
     handle = open_packet_socket(name)
     drop()
     from flowgauge.sources.live import MAX_SNAPLEN, LiveCapture
     from flowgauge.sources.ring import RING_BYTES, Ring
 
-    ring = Ring(handle, name, size=size or RING_BYTES, promiscuous=promiscuous)
-    return LiveCapture(ring, snaplen or MAX_SNAPLEN)
+    ring = Ring(handle, name, size=wanted.memory or RING_BYTES, promiscuous=wanted.promiscuous)
+    return LiveCapture(ring, wanted.snaplen or MAX_SNAPLEN)
 
 
-def _metered(run: Live, seconds: float | None, top: bool) -> Any:
-    """Run until a signal or the time says stop."""
+def _check(wanted: Wanted, via: str | None) -> None:
+    """Raise ConfigError for what cannot be captured."""
+    if via not in (None, "ring", "tcpdump"):
+        raise ConfigError(f"via is ring or tcpdump, not {via!r}")
+    if wanted.snaplen is not None and not 0 < wanted.snaplen <= _LARGEST_SNAPLEN:
+        raise ConfigError(f"snaplen is a number of bytes from 1 to {_LARGEST_SNAPLEN}, not {wanted.snaplen}")
+    if wanted.memory is not None and wanted.memory > (most := _half_of_memory()):
+        raise ConfigError(f"ring is a size up to half of this machine's memory, {most // 10**6}M")
+    if wanted.promiscuous and wanted.interface == "any":
+        raise ConfigError("promiscuous is for one interface, not for any")
+
+
+def _half_of_memory() -> int:
+    """Bytes; the system gives more to a ring than is good for the rest, and cannot swap it out."""
+    import psutil
+
+    return int(psutil.virtual_memory().total // 2)
+
+
+def _metered(run: Live, seconds: float | None, top: bool, quiet: bool) -> RunStats:
+    """Compile, then run until a signal or the time says stop."""
     from flowgauge.cli.signals import StopSignal
 
-    end = None if seconds is None else time.monotonic() + seconds
-    with StopSignal() as stop, _signals(run), _view(run, top) as look:
-        return run.run(lambda: stop.is_set() or (end is not None and time.monotonic() >= end), look)
+    with _Answers(run, quiet) as answers:
+        run.warm(None if quiet else say)
+        if not quiet:
+            say(f"metering {run.capture.name}; Ctrl-C ends it")
+        end = None if seconds is None else time.monotonic() + seconds
+        with StopSignal() as stop, _view(run, top) as look:
+
+            def turn() -> None:
+                answers.give()
+                look()
+
+            return run.run(lambda: stop.is_set() or (end is not None and time.monotonic() >= end), turn)
 
 
-@contextlib.contextmanager
-def _signals(run: Live) -> Iterator[None]:
-    """SIGHUP begins another file, SIGUSR1 prints counts."""
+class _Answers:
+    """To SIGHUP another file, to SIGUSR1 the counts; and a line when the interface goes down or comes up."""
 
-    def rotate(*_: object) -> None:
-        run.rotate()
+    def __init__(self, run: Live, quiet: bool) -> None:
+        self._run, self._quiet = run, quiet
+        self._asked = self._down = False
+        self._before: dict[signal.Signals, Any] = {}
 
-    def show(*_: object) -> None:
-        counts = run.counts()
-        say(
-            f"{counts.packets:,} packets in {counts.seconds:,.0f} s, {counts.lost:,} lost, "
-            f"{counts.open_flows:,} flows open, {counts.rows:,} rows in {counts.files:,} files"
-        )
+    def __enter__(self) -> _Answers:
+        handlers = {signal.SIGHUP: lambda *_: self._run.rotate(), signal.SIGUSR1: self._ask}
+        self._before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        return self
 
-    handlers = {signal.SIGHUP: rotate, signal.SIGUSR1: show}
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def _ask(self, *_: object) -> None:
+        self._asked = True
+
+    def give(self) -> None:
+        """What was asked for since the last call; not from the handler, which may come in the middle of anything."""
+        if self._asked:
+            self._asked = False
+            counts = self._run.counts()
+            say(
+                f"{counts.packets:,} packets in {counts.seconds:,.0f} s, {counts.lost:,} lost, "
+                f"{counts.open_flows:,} flows open, {counts.rows:,} rows in {counts.files:,} files"
+            )
+        capture = self._run.capture
+        if capture.down != self._down:
+            self._down = capture.down
+            if not self._quiet:
+                say(f"{capture.name} is {'down, and metered again when it is up' if self._down else 'up'}")
 
 
 @contextlib.contextmanager

@@ -6,7 +6,6 @@ The offsets are those of linux/if_packet.h: struct tpacket_block_desc, tpacket3_
 from __future__ import annotations
 
 import sys
-from typing import NamedTuple
 
 import numpy as np
 
@@ -28,7 +27,7 @@ HARDWARE, KIND = U(48 + 8), U(48 + 10)
 
 TAG_VALID, TAG_TYPE_VALID = U(1 << 4), U(1 << 6)
 VLAN = U(0x8100)
-OUTGOING = np.uint8(4)
+OUTGOING, LOOPBACK = np.uint8(4), U(772)  # linux/if_packet.h, linux/if_arp.h
 TAG_BYTES = U(4)
 RECORD_HEADER = I64(16)  # of a pcap file
 ADDRESS_BYTES = 12
@@ -52,13 +51,6 @@ CURSOR = np.dtype(
     align=True,
 )
 """Where a walk stands; written before each frame, so that a walk can be resumed."""
-
-
-class RingOptions(NamedTuple):
-    """How frames are taken: with `incoming_only`, those that the host sends are left out (loopback has them twice)."""
-
-    incoming_only: np.uint8
-    snaplen: np.uint64
 
 
 @byte_helper
@@ -111,13 +103,19 @@ def _fill(q, data, words, frame, c, snaplen):
     c.origin += RECORD_HEADER + I64(caplen)
 
 
+@byte_helper
+def _is_copy(data, words, frame):
+    """Whether loopback delivers the frame twice, and this is the one that was sent."""
+    return data[frame + KIND] == OUTGOING and _half(words, frame + HARDWARE) == LOOPBACK
+
+
 @byte_kernel
-def walk_ring(p, data, words, cursor, options):
+def walk_ring(p, data, words, cursor, snaplen):
     """Fill rows of `p` from the frames at the cursor until the block or the rows end; `words` are those of `data`."""
     c = cursor[0]
     while c.row < len(p.packets) and c.left > 0:
         frame = U(c.at)
         c.at, c.left = frame + _word(words, frame + NEXT), c.left - 1
-        if options.incoming_only == 0 or data[frame + KIND] != OUTGOING:
-            _fill(p.packets[c.row], data, words, frame, c, options.snaplen)
+        if not _is_copy(data, words, frame):
+            _fill(p.packets[c.row], data, words, frame, c, snaplen)
             c.row += 1

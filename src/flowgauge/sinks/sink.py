@@ -11,6 +11,8 @@ import pyarrow as pa
 from flowgauge.errors import SinkError
 from flowgauge.sinks.output import Output
 
+_MANY = 64
+
 
 class Writer(Protocol):
     """One output format. `rows` is how many rows a call of `write` gets, but for the last one."""
@@ -71,6 +73,8 @@ class Sink:
         if len(batch):
             self._pending.append(batch)
             self._rows += len(batch)
+        if len(self._pending) > _MANY:  # small ones, as of a live run: each takes kilobytes beside its rows
+            self._pending = pa.Table.from_batches(self._pending, self.schema).combine_chunks().to_batches()
         while self._writer is not None and self._rows >= self._writer.rows:
             self._write_next(self._writer, self._writer.rows)
 

@@ -10,7 +10,6 @@ from flowgauge.kernels.ring import LINKS, NO_LINK
 
 _FLAGS, _HARDWARE = 0x8913, 0x8927  # linux/sockios.h: SIOCGIFFLAGS, SIOCGIFHWADDR
 _UP = 1  # linux/if.h: IFF_UP
-LOOPBACK = 772  # linux/if_arp.h
 
 
 class Interface(NamedTuple):

@@ -37,11 +37,14 @@ MAGIC = {
 
 
 class PcapReader:
-    """Walks one pcap file; its window stands behind the file header afterwards."""
+    """Walks one pcap file; its window stands behind the file header afterwards.
+
+    Of a `standard` one, which a program of today writes, no records are needed to know their headers.
+    """
 
     container = "pcap"
 
-    def __init__(self, window: Window) -> None:
+    def __init__(self, window: Window, standard: bool = False) -> None:
         if not window.need(FILE_HEADER):
             raise TruncatedCapture(f"{window.name} ends inside its pcap file header, at byte {window.available}")
         header = window.peek(FILE_HEADER)
@@ -50,7 +53,7 @@ class PcapReader:
         self.interfaces = [Interface(link & 0xFFFF, "", snaplen, f"10^-{magic.digits} s")]
         window.skip(FILE_HEADER)
         self._layout = PcapLayout(
-            header=np.uint64(_record_header(window, magic)),
+            header=np.uint64(RECORD_HEADER if standard else _record_header(window, magic)),
             big=np.uint64(magic.order == ">"),
             unit=np.int64(10 ** (9 - magic.digits)),
             link=np.uint16(link & 0xFFFF),  # the upper half tells of frame check sequences

@@ -7,7 +7,9 @@ given up between the two. The socket is open for no protocol, and so receives no
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import mmap
+import os
 import select
 import socket
 import struct
@@ -25,6 +27,7 @@ from flowgauge.sources.interfaces import is_up
 # linux/if_packet.h, linux/if_ether.h, asm-generic/socket.h
 _SOL_PACKET = 263
 _ADD_MEMBERSHIP, _RX_RING, _STATISTICS, _VERSION, _RESERVE, _FANOUT = 1, 5, 6, 10, 12, 18
+_TIMES = 35  # SO_TIMESTAMPNS
 _TPACKET_V3, _PROMISCUOUS, _FANOUT_HASH, _FANOUT_DEFRAG = 2, 1, 0, 0x8000
 _ALL_PROTOCOLS = 0x0003
 _STATUS_KERNEL, _STATUS_USER = 0, 1
@@ -44,13 +47,23 @@ class Drops(NamedTuple):
     lost: int
 
 
+def _bind_to(sock: socket.socket, index: int) -> None:
+    """Receive from an interface, 0: from all, for which Python's own bind has no word. Raises OSError."""
+    family, protocol = int(socket.AF_PACKET), socket.htons(_ALL_PROTOCOLS)
+    address = struct.pack("HHiHBB8x", family, protocol, index, 0, 0, 0)  # struct sockaddr_ll
+    if ctypes.CDLL(None, use_errno=True).bind(sock.fileno(), address, len(address)):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
 class Ring:
     """The ring of one interface (None: of all), by an open socket, which it closes.
 
     :meth:`start` maps the memory and begins to receive; attach filters to `handle` before. Blocks are taken one after
     another with :meth:`take`, and returned with :meth:`give_back` when nothing reads their bytes any more. `data`
     is the memory as bytes, `words` the same as 32-bit words. `fanout` is the number that rings share which divide
-    the flows of an interface among them.
+    the flows of an interface among them, both directions of a flow to the same ring; such a ring ends with its
+    interface, as the system lets it not be bound again.
     """
 
     def __init__(
@@ -85,6 +98,8 @@ class Ring:
             raise SourceError(f"{name}: the system gives no packet ring ({error.strerror or error})") from error
 
     def _configure(self, sock: socket.socket) -> None:
+        # A frame's time is that of its arrival, for whoever looks; else each socket takes that of its own copy.
+        sock.setsockopt(socket.SOL_SOCKET, _TIMES, 1)
         sock.setsockopt(_SOL_PACKET, _VERSION, _TPACKET_V3)
         sock.setsockopt(_SOL_PACKET, _RESERVE, _RESERVED)
         size = self.blocks * BLOCK_BYTES
@@ -97,8 +112,8 @@ class Ring:
         self.words = self.data.view(np.uint32)
 
     def _bind(self, sock: socket.socket) -> None:
-        sock.bind((self.interface or "", _ALL_PROTOCOLS))
         self._index = socket.if_nametoindex(self.interface) if self.interface else 0
+        _bind_to(sock, self._index)
         if self.promiscuous and self._index:
             request = struct.pack("IHH8s", self._index, _PROMISCUOUS, 0, b"")
             sock.setsockopt(_SOL_PACKET, _ADD_MEMBERSHIP, request)
@@ -152,6 +167,8 @@ class Ring:
 
     def drops(self) -> Drops:
         """What the system has counted since this was last asked."""
+        if self._map is None:
+            return Drops(0, 0)
         frames, lost, _ = struct.unpack("III", self.handle.getsockopt(_SOL_PACKET, _STATISTICS, 12))
         return Drops(frames, lost)
 
