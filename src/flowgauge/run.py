@@ -27,12 +27,13 @@ from flowgauge.kernels import _jit
 from flowgauge.kernels.link import LINK_NAMES
 from flowgauge.kernels.packet import BATCH_ROWS, FILTERED, REASONS, make_batch
 from flowgauge.labels import make_labeller
+from flowgauge.labels.inside import label_of
 from flowgauge.meter import Meter
 from flowgauge.schema import VERSION as COLUMNS_VERSION
 from flowgauge.schema import arrow_schema
 from flowgauge.schemas import Schema, get_schema
 from flowgauge.sinks import open_sink
-from flowgauge.sources.capture import Capture, first_time, open_capture
+from flowgauge.sources.capture import Capture, first_time, open_capture, read_inside
 from flowgauge.sources.clock import Clock
 from flowgauge.sources.discover import CaptureInput, Found, find_captures
 from flowgauge.sources.filters import Filter
@@ -112,7 +113,10 @@ class Run:
 
     @property
     def label_fields(self) -> tuple[str, ...]:
-        return self.labeller.fields if self.labeller else ()
+        """Those of the template, or else all that captures have inside which can be looked at before they are read."""
+        if self.labeller is not None:
+            return self.labeller.fields
+        return tuple(dict.fromkeys(name for label in self._labels for name in label or ()))
 
     def warm(self, notify: Callable[[str], None] | None = None) -> float:
         """Compile ahead what was never compiled on this machine, and say so; the seconds it took."""
@@ -136,14 +140,18 @@ class Run:
         compile_ring()
 
     def _read_labels(self, found: Found, strict: bool) -> list[dict[str, str] | None]:
+        """The label of each capture: of the template where there is one, else the one that is inside."""
         labeller = self.labeller
         if labeller is None:
-            return [None] * len(found.captures)
-        labels = [labeller.match(capture.name) for capture in found.captures]
-        names = [c.name for c, matched in zip(found.captures, labels, strict=True) if matched is None]
+            labels = [_label_inside(capture) for capture in found.captures]
+        else:
+            labels = [labeller.match(capture.name) for capture in found.captures]
+        names = [c.name for c, label in zip(found.captures, labels, strict=True) if label is None]
         if names and strict:
-            raise ConfigError(f"the label template does not match {_some(names)}")
-        self.stats.unlabelled += names
+            where = "there is no label inside" if labeller is None else "the label template does not match"
+            raise ConfigError(f"{where} {_some(names)}")
+        if labeller is not None:
+            self.stats.unlabelled += names
         return labels
 
     def batches(self) -> Iterator[pa.RecordBatch]:
@@ -178,6 +186,8 @@ class Run:
             else:
                 self.stats.skipped.append(source.name)
             return
+        if labels is None and self.labeller is None:  # of what can be read only once
+            labels = label_of(capture.inside)
         with capture:
             number = self.meter.begin_capture(source.name, labels)
             if self.reorder is not None and isinstance(capture, Capture):
@@ -324,6 +334,15 @@ def _groups(schema: Schema, features: Iterable[str] | str | None) -> Any:
         return schema.features or DEFAULT_FEATURES
     chosen = features.split(",") if isinstance(features, str) else list(features)
     return [*chosen, *schema.features]
+
+
+def _label_inside(capture: CaptureInput) -> dict[str, str] | None:
+    """None also for one that cannot be read, which is reported when it is its turn."""
+    source = capture.source
+    try:
+        return label_of(source.inside if isinstance(source, LiveCapture) else read_inside(source))
+    except SourceError:
+        return None
 
 
 def _first_time(capture: CaptureInput, otherwise: int) -> int:

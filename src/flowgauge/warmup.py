@@ -77,14 +77,17 @@ def compile_sources() -> None:
 
 
 def compile_ring() -> None:
-    """Walk a packet ring that holds nothing."""
+    """Walk a packet ring that holds nothing, and write no packet of it."""
     import numpy as np
 
+    from flowgauge.kernels.blocks import write_blocks
     from flowgauge.kernels.packet import make_batch
     from flowgauge.kernels.ring import CURSOR, RingOptions, walk_ring
 
     data, cursor = np.zeros(64, np.uint8), np.zeros(1, CURSOR).view(np.recarray)
-    walk_ring(make_batch(1), data, data.view(np.uint32), cursor, RingOptions(np.uint8(0), np.uint64(0)))
+    batch = make_batch(1)
+    walk_ring(batch, data, data.view(np.uint32), cursor, RingOptions(np.uint8(0), np.uint64(0)))
+    write_blocks(batch, 0, 0, data, data, data.view(np.uint32))
 
 
 def compile_meter(groups: tuple[str, ...]) -> None:

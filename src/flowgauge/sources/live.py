@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,6 +44,7 @@ class LiveCapture:
     container = "live"
     size: int | None = None
     damage: str | None = None
+    inside: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, ring: Ring, snaplen: int = MAX_SNAPLEN) -> None:
         self.ring = ring

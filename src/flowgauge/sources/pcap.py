@@ -40,6 +40,7 @@ class PcapReader:
     """Walks one pcap file; its window stands behind the file header afterwards."""
 
     container = "pcap"
+    comments: tuple[str, ...] = ()
 
     def __init__(self, window: Window) -> None:
         if not window.need(FILE_HEADER):
