@@ -6,7 +6,7 @@ import io
 import json
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
@@ -27,7 +27,7 @@ from flowgauge.kernels import _jit
 from flowgauge.kernels.link import LINK_NAMES
 from flowgauge.kernels.packet import BATCH_ROWS, FILTERED, REASONS, make_batch
 from flowgauge.labels import make_labeller
-from flowgauge.labels.inside import label_of
+from flowgauge.labels.inside import fields_of, label_of, marks_of
 from flowgauge.meter import Meter
 from flowgauge.schema import VERSION as COLUMNS_VERSION
 from flowgauge.schema import arrow_schema
@@ -114,9 +114,7 @@ class Run:
     @property
     def label_fields(self) -> tuple[str, ...]:
         """Those of the template, or else all that captures have inside which can be looked at before they are read."""
-        if self.labeller is not None:
-            return self.labeller.fields
-        return tuple(dict.fromkeys(name for label in self._labels for name in label or ()))
+        return self._fields
 
     def warm(self, notify: Callable[[str], None] | None = None) -> float:
         """Compile ahead what was never compiled on this machine, and say so; the seconds it took."""
@@ -143,8 +141,11 @@ class Run:
         """The label of each capture: of the template where there is one, else the one that is inside."""
         labeller = self.labeller
         if labeller is None:
-            labels = [_label_inside(capture) for capture in found.captures]
+            insides = [_inside(capture) for capture in found.captures]
+            self._fields = tuple(dict.fromkeys(name for inside in insides for name in fields_of(inside)))
+            labels = [label_of(inside) for inside in insides]
         else:
+            self._fields = labeller.fields
             labels = [labeller.match(capture.name) for capture in found.captures]
         names = [c.name for c, label in zip(found.captures, labels, strict=True) if label is None]
         if names and strict:
@@ -186,16 +187,20 @@ class Run:
             else:
                 self.stats.skipped.append(source.name)
             return
-        if labels is None and self.labeller is None:  # of what can be read only once
-            labels = label_of(capture.inside)
         with capture:
-            number = self.meter.begin_capture(source.name, labels)
+            number = self._begin(capture, source.name, labels)
             if self.reorder is not None and isinstance(capture, Capture):
                 self.reorder.begin(capture, number)
             yield from self._loop(capture, source)
             if self.stats.interrupted:
                 yield from self._rest()
         self._close(capture, source.name)
+
+    def _begin(self, capture: Capture | LiveCapture, name: str, labels: dict[str, str] | None) -> int:
+        """Begin to meter a capture; its number."""
+        if self.labeller is not None:
+            return self.meter.begin_capture(name, labels)
+        return self.meter.begin_capture(name, label_of(capture.inside), marks_of(capture.inside))
 
     def _open(self, source: Any) -> Capture | LiveCapture:
         if isinstance(source, LiveCapture):
@@ -336,13 +341,13 @@ def _groups(schema: Schema, features: Iterable[str] | str | None) -> Any:
     return [*chosen, *schema.features]
 
 
-def _label_inside(capture: CaptureInput) -> dict[str, str] | None:
-    """None also for one that cannot be read, which is reported when it is its turn."""
+def _inside(capture: CaptureInput) -> Mapping[str, Any]:
+    """What it says of itself; nothing also of one that cannot be read, which is reported when it is its turn."""
     source = capture.source
     try:
-        return label_of(source.inside if isinstance(source, LiveCapture) else read_inside(source))
+        return source.inside if isinstance(source, LiveCapture) else read_inside(source)
     except SourceError:
-        return None
+        return {}
 
 
 def _first_time(capture: CaptureInput, otherwise: int) -> int:

@@ -66,7 +66,7 @@ def compile_sources() -> None:
     from flowgauge.kernels.packet import make_batch
     from flowgauge.sources.capture import open_capture
 
-    compile_ring()
+    compile_recording()
     for content in (_pcap(), _pcapng()):
         batch, decoder, done = make_batch(), Decoder(), 0
         with open_capture(io.BytesIO(content)) as capture:
@@ -77,16 +77,28 @@ def compile_sources() -> None:
 
 
 def compile_ring() -> None:
-    """Walk a packet ring that holds nothing, and write no packet of it."""
+    """Walk a packet ring that holds nothing."""
     import numpy as np
 
-    from flowgauge.kernels.blocks import write_blocks
     from flowgauge.kernels.packet import make_batch
     from flowgauge.kernels.ring import CURSOR, RingOptions, walk_ring
 
     data, cursor = np.zeros(64, np.uint8), np.zeros(1, CURSOR).view(np.recarray)
-    batch = make_batch(1)
-    walk_ring(batch, data, data.view(np.uint32), cursor, RingOptions(np.uint8(0), np.uint64(0)))
+    walk_ring(make_batch(1), data, data.view(np.uint32), cursor, RingOptions(np.uint8(0), np.uint64(0)))
+
+
+def compile_recording() -> None:
+    """Take frames from a ring that holds nothing, and write none of them."""
+    import numpy as np
+
+    from flowgauge.kernels.blocks import write_blocks
+    from flowgauge.kernels.clock import COUNTERS, run_clock
+    from flowgauge.kernels.packet import make_batch
+    from flowgauge.sources.clock import Clock
+
+    compile_ring()
+    batch, data = make_batch(1), np.zeros(64, np.uint8)
+    run_clock(batch, 0, 0, True, Clock().state, np.zeros(len(COUNTERS), np.int64))
     write_blocks(batch, 0, 0, data, data, data.view(np.uint32))
 
 

@@ -25,9 +25,10 @@ def write_blocks(p, begin, stop, data, out, words):
     at, row = U(0), begin
     while row < stop:
         q = p.packets[row]
-        offset, caplen, time = U(q.offset), U(q.caplen), U(q.time)
+        offset, time = min(U(q.offset), U(len(data))), U(q.time)
+        caplen = min(U(q.caplen), U(len(data)) - offset)
         length = AROUND + ((caplen + U(3)) & ~U(3))
-        if at + length > U(len(out)) or offset + caplen > U(len(data)):
+        if at + length > U(len(out)):
             break
         word = at >> U(2)
         words[word], words[word + U(1)], words[word + U(2)] = ENHANCED, length, 0

@@ -10,17 +10,22 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from flowgauge.labels.background import Marks
 from flowgauge.labels.template import field_fault
+from flowgauge.schema import BACKGROUND
 
 MOST_COMMENT = 65_535  # bytes of an option
 _KEY = "flowgauge"
+_LISTS = "background"
 
 
-def to_comment(label: Mapping[str, str], session: Mapping[str, Any], background: Mapping[str, Any] | None = None) -> str:
+def to_comment(
+    label: Mapping[str, str], session: Mapping[str, Any], background: Mapping[str, Any] | None = None
+) -> str:
     """The comment of a capture with this label."""
     inside: dict[str, Any] = {"label": dict(label), "session": dict(session)}
     if background is not None:
-        inside["background"] = dict(background)
+        inside[_LISTS] = dict(background)
     return json.dumps({_KEY: inside}, ensure_ascii=False)
 
 
@@ -44,6 +49,16 @@ def label_of(inside: Mapping[str, Any]) -> dict[str, str] | None:
         return None
     found = {name: _text(value) for name, value in label.items() if value is not None and field_fault(name) is None}
     return {name: value for name, value in found.items() if value} or None
+
+
+def fields_of(inside: Mapping[str, Any]) -> tuple[str, ...]:
+    """The columns that a capture needs for what it has inside."""
+    return (*(label_of(inside) or ()), *((BACKGROUND,) if _LISTS in inside else ()))
+
+
+def marks_of(inside: Mapping[str, Any]) -> Marks | None:
+    """What tells its flows of the background; None where nothing does."""
+    return Marks(inside[_LISTS]) if _LISTS in inside else None
 
 
 def _text(value: Any) -> str:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from flowgauge.errors import ConfigError
 from flowgauge.labels.paths import parts, plain_name, stem
-from flowgauge.schema import LABEL_COLUMNS, native_columns
+from flowgauge.schema import BACKGROUND, LABEL_COLUMNS, native_columns
 
 _WILDCARD = re.compile(r"\{([^{}]*)\}|(\*)")
 
@@ -93,7 +93,7 @@ def _check_fields(template: str, fields: tuple[str, ...]) -> None:
 
 
 def field_fault(name: str) -> str | None:
-    """Why a field cannot have this name, or None: each becomes a column, so the name must be fit for one and be free."""
+    """Why a field cannot have this name, or None: it becomes a column, so its name must be fit for one and be free."""
     if not name:
         return "a field without a name: '{}'; '*' matches what is no label"
     if not name.isidentifier():
@@ -105,7 +105,7 @@ def field_fault(name: str) -> str | None:
 
 @functools.cache
 def _taken() -> frozenset[str]:
-    return frozenset(column.name for column in native_columns()) - frozenset(LABEL_COLUMNS)
+    return frozenset((BACKGROUND, *(column.name for column in native_columns()))) - frozenset(LABEL_COLUMNS)
 
 
 def _match(part: _Part, text: str) -> list[str] | None:

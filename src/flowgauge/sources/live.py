@@ -55,7 +55,7 @@ class LiveCapture:
         self.passed = 0  # frames that the system has let through
         self.seconds = 0.0
         self._filter: Filter | None = None  # for whole frames
-        self._snaplen = snaplen
+        self.snaplen = snaplen
         self._clock = Clock()
         self._counts = np.zeros(len(COUNTERS), np.int64)
         self._cursor: Any = np.zeros(1, CURSOR).view(np.recarray)
@@ -78,7 +78,7 @@ class LiveCapture:
         link = None if self.ring.interface is None else link_of(self.ring.interface)
         if link is None:
             return False
-        program = compile_filter(filter.expression, link, snaplen=self._snaplen)
+        program = compile_filter(filter.expression, link, snaplen=self.snaplen)
         if program.on_socket:
             program.attach(self.ring.handle)
         return program.on_socket
