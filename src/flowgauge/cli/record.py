@@ -80,16 +80,18 @@ def record(
     memory, idle = bytes_of("ring", ring), seconds_of("baseline", baseline)
     fields = _fields(app, action, set)
     _check(interface, repeat, seconds, limits, adb, app)
+    from flowgauge.capture.names import TEMPLATE, Names
+
+    template = label or TEMPLATE
+    if app is not None:  # else adb will tell
+        Names(Path(output), template, fields)
     recording = _open(interface, snaplen, promiscuous, memory)
     os.umask(0o077)  # what is recorded is for its owner
-    from flowgauge.capture.names import TEMPLATE, Names
     from flowgauge.capture.pieces import PieceLimits
     from flowgauge.capture.record import Options, Recorder
 
     divided = PieceLimits(*limits)
-    options = Options(Path(output), label or TEMPLATE, client, filter, seconds, divided, flows, idle is not None)
-    if not (adb and app is None):
-        Names(options.folder, options.template, fields)
+    options = Options(Path(output), template, client, filter, seconds, divided, flows, idle is not None)
     recorder = Recorder(recording, options)
     recorder.warm(None if quiet else say)
     with recorder:
