@@ -46,8 +46,8 @@ class Piece(NamedTuple):
 class Pieces:
     """Writes the packets of one take: :meth:`keep` is for the recording's part. Enter it to begin the first piece.
 
-    `comment` makes the section's comment for a piece's number, `done` is told of each that is complete. Whatever
-    ends the take, the last piece is completed. Raises SinkError.
+    `comment` makes the section's comment for a piece's number, `done` is told of each that is complete, `removed` of
+    each that the limits take away. Whatever ends the take, the last piece is completed. Raises SinkError.
     """
 
     def __init__(
@@ -58,11 +58,13 @@ class Pieces:
         description: Description,
         comment: Callable[[int | None], str],
         done: Callable[[Piece], None],
+        removed: Callable[[Path], None],
     ) -> None:
         self.take = 0
         self.packets = self.bytes = self.files = 0
         self._recording, self._names, self._limits = recording, names, limits
-        self._description, self._comment, self._done = description, comment, done
+        self._description, self._comment = description, comment
+        self._done, self._removed = done, removed
         self._number = 1 if limits.divide else None
         self._file: PcapngFile | None = None
         self._before = (0, 0, 0)  # packets, bytes and lost when the piece began
@@ -129,5 +131,7 @@ class Pieces:
         self._kept.append(file.path)
         self._done(Piece(file.path, self._number, packets, size, lost, self._started, ended))
         while self._limits.files is not None and len(self._kept) > self._limits.files:
+            oldest = self._kept.popleft()
             with contextlib.suppress(OSError):
-                self._kept.popleft().unlink()
+                oldest.unlink()
+            self._removed(oldest)

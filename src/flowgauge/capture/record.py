@@ -174,17 +174,22 @@ class Recorder:
 
     def _record(self, plan: _Plan, should_stop: Callable[[], bool], tell: Tell) -> Take:
         background = None if plan.idle or self._background is None else self._background.listed()
-        files: list[Path] = []
+        files: dict[Path, None] = {}
 
         def comment(piece: int | None) -> str:
             return to_comment(plan.label, plan.session | _numbered(piece), background)
 
         def done(piece: Piece) -> None:
-            files.append(piece.path)
+            files[piece.path] = None
             self._note(piece, plan)
 
+        def removed(path: Path) -> None:
+            del files[path]
+            self.manifest.add("removed", file=self._named(path))
+
         begun = time.monotonic()
-        pieces = Pieces(self.recording, plan.names, self.options.limits, self._description, comment, done)
+        limits = self.options.limits
+        pieces = Pieces(self.recording, plan.names, limits, self._description, comment, done, removed)
 
         def stops(flows: int | None = None) -> bool:
             seconds = time.monotonic() - begun
@@ -202,9 +207,9 @@ class Recorder:
                 self._meter(stops, table, plan.idle)
             else:
                 self.recording.drain(stops)
-            seconds = time.monotonic() - begun
-        left = [path for path in files if path.exists()]
-        return Take(left, plan.label, pieces.packets, pieces.bytes, self.recording.lost, seconds, table)
+        begin, end = self.recording.span
+        lost = self.recording.lost
+        return Take(list(files), plan.label, pieces.packets, pieces.bytes, lost, (end - begin) / 1e9, table)
 
     def wait(self, seconds: float, should_stop: Callable[[], bool]) -> None:
         """Record nothing for so long."""
@@ -264,7 +269,7 @@ class Recorder:
     def _note(self, piece: Piece, plan: _Plan) -> None:
         self.manifest.add(
             "capture",
-            file=piece.path.relative_to(self.options.folder).as_posix(),
+            file=self._named(piece.path),
             label=plan.label,
             packets=piece.packets,
             bytes=piece.bytes,
@@ -272,6 +277,9 @@ class Recorder:
             **{"from": _utc(piece.started), "to": _utc(piece.ended)},
             session=plan.session | _numbered(piece.number),
         )
+
+    def _named(self, path: Path) -> str:
+        return path.relative_to(self.options.folder).as_posix()
 
 
 def _numbered(piece: int | None) -> dict[str, Any]:

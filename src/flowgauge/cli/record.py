@@ -163,7 +163,7 @@ def _takes(
                 taken = recorder.baseline(idle, stop.is_set, line.update)
             _report(taken, quiet)
         for number in range(1, repeat + 1):
-            if number > 1:
+            if number > 1 and pause:
                 recorder.wait(pause, stop.is_set)
             if stop.is_set():
                 break
