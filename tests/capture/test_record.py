@@ -187,6 +187,7 @@ def test_two_apps_with_two_actions_are_labelled_by_themselves(cable: Cable, tmp_
     }
 
 
+@pytest.mark.skipif(shutil.which("capinfos") is None, reason="no capinfos (apt-get install tshark)")
 def test_a_capture_says_what_it_is(cable: Cable, tmp_path: Path) -> None:
     """Wireshark's and tcpdump's readers find interface, filter, nanoseconds, system, counts and the label's JSON."""
     arguments = (*LINKEDIN, "--set", "os=android", "--client", THERE, "-f", "not port 22", "--snaplen", "100")
@@ -517,6 +518,28 @@ def test_the_app_in_front_of_the_phone_is_noted(cable: Cable, tmp_path: Path) ->
         "app": "com.example.chat",
         "action": "login",
     }
+
+
+OTHER_APP_THEN = """#!/bin/sh
+case "$*" in
+  "shell dumpsys activity activities")
+    if [ -e "$0.asked" ]; then app=mail; else app=chat; touch "$0.asked"; fi
+    echo "  mResumedActivity: ActivityRecord{8f1c2 u0 com.example.$app/.Main t77}" ;;
+esac
+"""
+
+
+def test_each_take_has_the_app_of_its_own(cable: Cable, tmp_path: Path) -> None:
+    """Where another app is in front at the next take, that is its label."""
+    path = path_with_adb(tmp_path, OTHER_APP_THEN)
+    arguments = ("--action", "login", "--adb", "--duration", "0.2", "--repeat", "2", "-o", "captures")
+    with recording(cable, tmp_path, *arguments, PATH=path) as running:
+        running.ends()
+    assert [line["label"]["app"] for line in manifest(tmp_path / "captures")] == [
+        "com.example.chat",
+        "com.example.mail",
+    ]
+    assert (tmp_path / "captures" / "com.example.mail_login_01.pcapng").exists()
 
 
 def test_without_a_phone_recording_goes_on(cable: Cable, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from flowgauge.labels import TemplateLabeller
 from flowgauge.labels.background import COLUMNS, Background, Marks
 from flowgauge.labels.inside import MOST_COMMENT, from_comments, label_of, to_comment
 from flowgauge.sources import libpcap
+from flowgauge.sources.capture import open_capture
 from packets import eth, ip4, udp
 from reading import packets, read_rows
 
@@ -62,7 +63,9 @@ def test_a_name_is_refused_or_read_back(app: str, action: str, take: int) -> Non
         (TEMPLATE, {"app": ".a", "action": "login"}, "app '.a' cannot be part"),
         (TEMPLATE, {"app": "a\nb", "action": "login"}, "cannot be printed"),
         (TEMPLATE, {"app": "a"}, "needs action: give it with --action"),
-        (TEMPLATE, {"app": "a" * 250, "action": "b"}, "longer than 200 bytes"),
+        (TEMPLATE, {"app": "a" * 195, "action": "b"}, "longer than 200 bytes"),
+        (TEMPLATE, {**LABEL, "note": "a" * 201}, "note is longer than 200 characters"),
+        (TEMPLATE, {**LABEL, **{f"f{i}": "a" for i in range(20)}}, "up to 20 fields, not 22"),
         ("{os}_{app}_{n}", {"app": "a"}, "needs os: give it with --set os=…"),
         ("{app}_{action}_*.pcap", LABEL, r"a name cannot be made of '\*'"),
         ("{app}_{action}.pcap", LABEL, "needs {n}"),
@@ -105,6 +108,8 @@ def test_the_client_is_part_of_the_filter() -> None:
     for client in ("phone", "192.168.7.0/24", "1.2.3.4 or tcp", "02:00:5e:00:53"):
         with pytest.raises(ConfigError, match="neither an IP address nor a MAC address"):
             expression(client, None)
+    with pytest.raises(ConfigError, match="too long for a capture to note"):
+        expression(None, " or ".join(["tcp"] * 1000))
     with pytest.raises(ConfigError, match="cannot be compiled"):
         expression("192.168.7.20", "tcp port")
 
@@ -326,3 +331,18 @@ def test_wrong_use_is_said_before_anything_is_opened(arguments: tuple[str, ...],
 
     done = CliRunner().invoke(app, ["record", "-i", "no-such-interface", "-o", "captures", *arguments])
     assert done.exit_code == 2 and said in done.stderr, done.stderr
+
+
+def test_the_longest_comment_has_room(tmp_path: Path) -> None:
+    """Whatever is allowed in label, filter and lists fits into one option of a section."""
+    background = Background()
+    background.look(
+        records(*((6, f"2001:db8:aaaa:bbbb:cccc:dddd::{i:x}", i, "2001:db8::1", i, "stop") for i in range(1, 3000))),
+        True,
+    )
+    label = {f"f{i}": "ä" * 200 for i in range(20)}
+    comment = to_comment(label, {"filter": "\\" * 4000, "client": "x" * 40}, background.listed())
+    assert len(comment.encode()) <= MOST_COMMENT
+    (tmp_path / "a.pcapng").write_bytes(head(WHERE, comment))
+    with open_capture(tmp_path / "a.pcapng") as capture:
+        assert label_of(capture.inside) == label

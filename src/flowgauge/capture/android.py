@@ -44,6 +44,7 @@ def _adb(*command: str) -> str:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=_SECONDS,
+            start_new_session=True,  # Ctrl-C is for this process
             encoding="utf-8",
             errors="replace",
         )

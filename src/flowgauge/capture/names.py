@@ -14,7 +14,8 @@ from flowgauge.labels.template import field_fault
 
 TEMPLATE = "{app}_{action}_{n}.pcapng"
 NUMBER = "n"
-_MOST = 200  # bytes of a name
+_MOST = 200  # bytes of a name, and characters of a value
+_MOST_FIELDS = 20
 _SUFFIX = re.compile(r"\.pcap(ng)?$", re.IGNORECASE)
 _FIELD = re.compile(r"\{([^{}]*)\}")
 _HIDDEN = re.compile(r"^\.|\.part$")
@@ -31,6 +32,8 @@ class Names:
         self._labeller = TemplateLabeller(self._template)
         self._folder, self._label = folder, dict(label)
         _check_template(template, self._labeller.fields, label)
+        if len(label) > _MOST_FIELDS:
+            raise ConfigError(f"a label has up to {_MOST_FIELDS} fields, not {len(label)}")
         for name, value in label.items():
             _check_value(name, value)
         self._check_reading()
@@ -92,5 +95,7 @@ def _check_value(name: str, value: str) -> None:
         raise ConfigError(f"--set has {fault}")
     if not value or value != value.strip() or value.startswith(".") or set(value) & set('/\\:*?"<>|{}'):
         raise ConfigError(f"{name} {value!r} cannot be part of a file's name: use letters, digits, '-' and '.'")
+    if len(value) > _MOST:
+        raise ConfigError(f"{name} is longer than {_MOST} characters: {value[:20]!r}…")
     if not value.isprintable():
         raise ConfigError(f"{name} {value!r} holds what cannot be printed")

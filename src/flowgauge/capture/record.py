@@ -26,6 +26,7 @@ from flowgauge.labels.inside import from_comments, to_comment
 from flowgauge.sources.filters import Filter
 from flowgauge.sources.interfaces import link_of, mac_of
 
+_MOST_FILTER = 4000  # characters: they are in a comment, with much else
 _BASELINE = "baseline_{n}.pcapng"
 _MAC = re.compile(r"([0-9a-f]{2}:){5}[0-9a-f]{2}", re.IGNORECASE)
 
@@ -89,6 +90,8 @@ def expression(client: str | None, filter: str | None) -> str | None:
 
     Raises ConfigError.
     """
+    if filter is not None and len(filter) > _MOST_FILTER:
+        raise ConfigError(f"a filter of {len(filter):,} characters is too long for a capture to note: {_MOST_FILTER:,}")
     if filter is not None:
         Filter(filter)  # a mistake is marked in what the user wrote
     if client is None:

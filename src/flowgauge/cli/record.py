@@ -146,7 +146,7 @@ def _open(interface: str, snaplen: int | None, promiscuous: bool, memory: int | 
 
 def _takes(
     recorder: Recorder,
-    fields: dict[str, str],
+    given: dict[str, str],
     repeat: int,
     pause: float,
     idle: float | None,
@@ -156,6 +156,7 @@ def _takes(
     """Record them until all are there or a signal says stop."""
     from flowgauge.cli.signals import StopSignal
 
+    fields = given
     with StopSignal() as stop:
         if idle is not None:
             _announce(recorder, "baseline, leave the client alone", idle, quiet)
@@ -169,7 +170,9 @@ def _takes(
                 break
             session: dict[str, Any] = {"take": number, "of": repeat}
             if adb:
-                fields = _with_app(recorder, fields, session)
+                fields = _with_app(recorder, given, fields, session)
+            if stop.is_set():
+                break
             of = f"take {number} of {repeat}: " if repeat > 1 else ""
             _announce(recorder, of + _named(fields), recorder.options.duration, quiet)
             with _Line(quiet) as line:
@@ -182,19 +185,24 @@ def _announce(recorder: Recorder, what: str, seconds: float | None, quiet: bool)
         say(f"recording {recorder.recording.name}: {what}; {'Ctrl-C ends it' if seconds is None else f'{seconds:g} s'}")
 
 
-def _with_app(recorder: Recorder, fields: dict[str, str], session: dict[str, Any]) -> dict[str, str]:
-    """The label with the app in front of the phone, where none is given; what adb says goes into the session."""
+def _with_app(
+    recorder: Recorder, given: dict[str, str], before: dict[str, str], session: dict[str, Any]
+) -> dict[str, str]:
+    """The label with the app in front of the phone, where none is given; what adb says goes into the session.
+
+    Where adb does not know, it is that of the take before.
+    """
     from flowgauge.capture.android import AdbError
 
     try:
         found = recorder.foreground()
     except AdbError as error:
-        if "app" not in fields:
+        if "app" not in before:
             raise ConfigError(f"{error}; give the app with --app") from None
         say(f"{error}; recording goes on without it")
-        return fields
+        return before
     session["android"] = found._asdict()
-    return fields if "app" in fields else {"app": found.package, **fields}
+    return {"app": found.package, **given}
 
 
 class _Line:

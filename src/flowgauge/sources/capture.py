@@ -270,7 +270,7 @@ def _looked_at(source: Source, look: Callable[[Source], T | None]) -> T | None:
     file objects that cannot seek."""
     if isinstance(source, (str, os.PathLike)):
         return None if source == "-" or _is_pipe(source) else look(source)
-    if not source.seekable():
+    if not getattr(source, "seekable", lambda: False)():
         return None
     place = source.tell()
     try:
