@@ -314,6 +314,17 @@ def test_only_the_client_is_recorded(cable: Cable, tmp_path: Path) -> None:
     assert len(frames(tmp_path / "captures" / "linkedin_login_01.pcapng")) == 4
 
 
+def test_a_filter_that_the_system_cannot_run(cable: Cable, tmp_path: Path) -> None:
+    """One that looks for VLAN tags is run here, on whole frames; a take of which nothing passes it ends in time."""
+    traffic = cable.sends(30_000, pause=0.002)
+    for filter, passes in (("vlan 5", False), ("udp and not vlan", True)):
+        arguments = ("-f", filter, "--duration", "0.5", "-o", f"passes-{passes}")
+        with recording(cable, tmp_path, *LINKEDIN, *arguments) as running:
+            running.ends()
+        assert bool(frames(tmp_path / f"passes-{passes}" / "linkedin_login_01.pcapng")) == passes
+    cable.here.stop(traffic)
+
+
 def test_the_client_by_its_mac_address(cable: Cable, tmp_path: Path) -> None:
     """Of a MAC address, what is sent from it and to it."""
     mac = json.loads(cable.there.sh("ip", "-j", "link", "show", "eth0"))[0]["address"]

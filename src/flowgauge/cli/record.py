@@ -165,6 +165,8 @@ def _takes(
             _report(taken, quiet)
         for number in range(1, repeat + 1):
             if number > 1 and pause:
+                if not quiet:
+                    say(f"pause; {pause:g} s")
                 recorder.wait(pause, stop.is_set)
             if stop.is_set():
                 break

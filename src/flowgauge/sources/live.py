@@ -127,7 +127,7 @@ class LiveCapture:
         rows = int(cursor.row)
         if self._filter is not None:
             rows, self.refused = self._filter.keep(self.ring.data, batch, 0, rows, False)
-            self.over = self.refused is not None
+            self.over = self.over or self.refused is not None
         run_clock(batch, 0, rows, True, self._clock.state, self._counts)
         if rows:
             yield rows
