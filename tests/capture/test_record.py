@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -234,6 +235,38 @@ def test_packets_are_those_that_tcpdump_records_beside(cable: Cable, tmp_path: P
     assert len(wanted) == 5020
     assert [packet[1:] for packet in recorded] == [packet[1:] for packet in wanted]
     assert max(abs(a[0] - b[0]) for a, b in zip(recorded, wanted, strict=True)) < 1_000_000
+
+
+def counts(path: Path) -> dict[int, int]:
+    """The 64-bit options of the statistics block that a capture ends with: 4 are frames received, 5 those lost."""
+    content = path.read_bytes()
+    (length,) = struct.unpack("=I", content[-4:])
+    block, at, found = content[-length:], 20, {}
+    assert struct.unpack("=I", block[:4]) == (5,)
+    while at < length - 8:
+        code, size = struct.unpack_from("=HH", block, at)
+        (found[code],) = struct.unpack_from("=Q", block, at + 4)
+        at += 4 + size
+    return found
+
+
+def test_no_packet_is_lost_in_silence(cable: Cable, tmp_path: Path) -> None:
+    """What the system had no room for is counted, for each take: packets recorded and lost are those that were sent."""
+    arguments = ("--ring", "2M", "--duration", "12", "--repeat", "2", *PACKETS, "-o", "captures")
+    with recording(cable, tmp_path, *LINKEDIN, *arguments) as running:
+        running.waits_for()
+        running.process.send_signal(signal.SIGSTOP)  # no longer reads its ring
+        cable.send(40_000)
+        running.process.send_signal(signal.SIGCONT)
+        running.waits_for("recording eth0: take 2")
+        said = running.stop()
+    paths = [tmp_path / "captures" / f"linkedin_login_{number:02}.pcapng" for number in (1, 2)]
+    recorded = len(frames(paths[0]))
+    lost = counts(paths[0])[5]
+    assert lost > 0 and recorded > 0 and recorded + lost == 40_000 == counts(paths[0])[4]
+    assert [(line["packets"], line["lost"]) for line in manifest(tmp_path / "captures")] == [(recorded, lost), (0, 0)]
+    assert f"{lost:,} lost" in said and "packets were lost: a larger --ring" in said
+    assert counts(paths[1])[5] == 0
 
 
 def test_takes_follow_each_other(cable: Cable, tmp_path: Path) -> None:

@@ -202,8 +202,8 @@ class Recorder:
             return should_stop() or (plan.seconds is not None and seconds >= plan.seconds)
 
         table = None
+        self.recording.part(pieces.keep, from_comments([comment(None)]))
         with pieces:
-            self.recording.part(pieces.keep, from_comments([comment(None)]))
             if self.options.flows:
                 table = plan.names.path(pieces.take).with_suffix(".parquet")
             if self._meters:

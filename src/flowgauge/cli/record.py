@@ -159,6 +159,8 @@ def _takes(
     fields = given
     with StopSignal() as stop:
         if idle is not None:
+            if adb and "app" not in given:  # a phone that is not there is found out before the baseline
+                fields = _with_app(recorder, given, given, {})
             _announce(recorder, "baseline, leave the client alone", idle, quiet)
             with _Line(quiet) as line:
                 taken = recorder.baseline(idle, stop.is_set, line.update)
