@@ -94,9 +94,17 @@ def cable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cable]:
 class Running:
     """A `flowgauge record` that runs, and what it says."""
 
-    def __init__(self, host: Host, folder: Path, *arguments: str, before: Sequence[str] = (), **variables: str) -> None:
+    def __init__(
+        self,
+        host: Host,
+        folder: Path,
+        *arguments: str,
+        before: Sequence[str] = (),
+        interface: str = "eth0",
+        **variables: str,
+    ) -> None:
         self.log = folder / f"log-{time.monotonic_ns()}"
-        program = (sys.executable, "-m", "flowgauge", "record", "-i", "eth0")
+        program = (sys.executable, "-m", "flowgauge", "record", "-i", interface)
         command = ["ip", "netns", "exec", host.name, *before, *program]
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
@@ -368,6 +376,23 @@ def test_the_client_by_its_mac_address(cable: Cable, tmp_path: Path) -> None:
             said = running.stop()
         assert len(frames(tmp_path / f"of-{packets}" / "linkedin_login_01.pcapng")) == packets
         assert ("no packet" in said) == (packets == 0)
+
+
+def test_a_phone_is_recorded_at_its_gateway(tmp_path: Path) -> None:
+    """At the gateway's interface of the LAN, a client's connections have the addresses of phone and server."""
+    with netlab.lab(tmp_path) as net:
+        net.up()
+        arguments = (*LINKEDIN, "--client", netlab.PHONE, "-f", "tcp", "-o", "captures")
+        running = Running(net.gateway, tmp_path, *arguments, interface=net.lan_interface)
+        try:
+            running.waits_for(f"flowgauge: recording {net.lan_interface}")
+            assert net.get() and net.get(host=net.other)
+            running.stop()
+        finally:
+            running.process.kill()
+    (flow,) = fg.read(tmp_path / "captures").to_pylist()
+    assert (flow["client_ip"], flow["server_ip"], flow["server_port"]) == (netlab.PHONE, netlab.INTERNET, 80)
+    assert (flow["app"], flow["action"], flow["end_reason"]) == ("linkedin", "login", "fin")
 
 
 def test_an_interface_that_goes_down_and_up(cable: Cable, tmp_path: Path) -> None:

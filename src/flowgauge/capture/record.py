@@ -190,29 +190,36 @@ class Recorder:
             del files[path]
             self.manifest.add("removed", file=self._named(path))
 
-        begun = time.monotonic()
         limits = self.options.limits
         pieces = Pieces(self.recording, plan.names, limits, self._description, comment, done, removed)
+        table = None
+        self.recording.part(pieces.keep, from_comments([comment(None)]))
+        with pieces:
+            stops = self._watched(plan, pieces, should_stop, tell)
+            if self.options.flows:
+                table = plan.names.path(pieces.take).with_suffix(".parquet")
+            if self._meters:
+                self._meter(stops, table, plan.idle)
+            else:
+                self.recording.drain(lambda: stops(None))
+        begin, end = self.recording.span
+        lost = self.recording.lost
+        return Take(list(files), plan.label, pieces.packets, pieces.bytes, lost, (end - begin) / 1e9, table)
 
-        def stops(flows: int | None = None) -> bool:
+    def _watched(
+        self, plan: _Plan, pieces: Pieces, should_stop: Callable[[], bool], tell: Tell
+    ) -> Callable[[int | None], bool]:
+        """What to ask now and then whether a take ends: it tells where the take is."""
+        begun = time.monotonic()
+
+        def stops(flows: int | None) -> bool:
             seconds = time.monotonic() - begun
             self.recording.look_at_drops()
             lost, down = self.recording.lost, self.recording.ring.down
             tell(Status(seconds, pieces.packets, pieces.bytes, lost, flows, down))
             return should_stop() or (plan.seconds is not None and seconds >= plan.seconds)
 
-        table = None
-        self.recording.part(pieces.keep, from_comments([comment(None)]))
-        with pieces:
-            if self.options.flows:
-                table = plan.names.path(pieces.take).with_suffix(".parquet")
-            if self._meters:
-                self._meter(stops, table, plan.idle)
-            else:
-                self.recording.drain(stops)
-        begin, end = self.recording.span
-        lost = self.recording.lost
-        return Take(list(files), plan.label, pieces.packets, pieces.bytes, lost, (end - begin) / 1e9, table)
+        return stops
 
     def wait(self, seconds: float, should_stop: Callable[[], bool]) -> None:
         """Record nothing for so long."""
