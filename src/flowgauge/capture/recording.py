@@ -26,7 +26,6 @@ class Recording(LiveCapture):
     Frames that came before a part began, or after its end, are in no part. `release` closes it, `close` does not.
     """
 
-    _started = False
     _keep: Keep | None = None
     _from, _to = 0, _FOREVER
     _arrived = False  # a frame of the part has come
@@ -39,7 +38,6 @@ class Recording(LiveCapture):
             self.release()
             raise
         self.look_at_drops()
-        self._started = True
 
     def part(self, keep: Keep | None = None, inside: Mapping[str, Any] | None = None) -> None:
         """Begin a part, whose frames are given to `keep`; what it says of itself is `inside`."""
