@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from flowgauge.errors import UnsupportedLinkType
 from flowgauge.kernels.clock import COUNTERS, run_clock
 from flowgauge.kernels.packet import NOT_IP, PacketBatch
 from flowgauge.kernels.ring import CURSOR, NO_LINK, walk_ring
 from flowgauge.sources.clock import Clock
 from flowgauge.sources.filters import Filter, compile_filter
-from flowgauge.sources.interfaces import link_of
+from flowgauge.sources.interfaces import is_undecoded, link_of
 from flowgauge.sources.ring import BLOCK_SECONDS, Ring
 
 MAX_SNAPLEN = 262_144
@@ -173,6 +174,8 @@ class LiveCapture(LiveSource):
         self._cursor[0].origin = PCAP_HEADER
 
     def _open(self, filter: Filter | None) -> None:
+        if self.ring.interface is not None and is_undecoded(self.ring.interface):
+            raise UnsupportedLinkType(f"{self.name}: frames of such interfaces are not decoded")
         if filter is not None and not self._attach(filter):
             self._filter = filter
         self.ring.start()
