@@ -366,6 +366,31 @@ def test_a_folder_has_one_run(net: Wire, tmp_path: Path) -> None:
     assert len(records(tmp_path)) == 1
 
 
+FULL = """
+mount -t tmpfs -o size=64k none "$2"
+"$1" -m flowgauge live -i w0 -o "$2" --format csv -f 'udp portrange 8000-8300' --duration 8s --quiet &
+for _ in $(seq 60); do grep -qs start "$2/manifest.jsonl" && break; sleep 0.2; done
+sleep 1
+"$1" -c "
+import socket
+for port in range(8000, 8300):
+    with socket.socket(type=socket.SOCK_DGRAM) as sender:
+        sender.sendto(b'x', ('10.9.0.2', port))
+"
+wait $!
+echo $?
+ls -A "$2"
+"""
+
+
+def test_a_full_disk_ends_the_run(net: Wire, tmp_path: Path) -> None:
+    """Where records cannot be written the run ends with 3 and says so; no half file is left, and no stop is noted."""
+    done = net.here.run("unshare", "--mount", "sh", "-c", FULL, "sh", sys.executable, str(tmp_path))
+    assert done.stdout.split() == ["3", "manifest.jsonl"]
+    assert done.stderr.count("\n") == 1
+    assert "No space left on device; free some space" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [

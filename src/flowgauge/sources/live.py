@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -33,11 +34,11 @@ class LiveInterface(NamedTuple):
     name: str
 
 
-class LiveSource:
+class LiveSource(ABC):
     """The frames of an interface from :meth:`begin` on, until :meth:`finish`: what rings and pipes share.
 
     `lost` are frames that the system had no room for, `down` says that the interface is, `refused` why the source ended
-    by itself. The rest is as in Capture. A source fills rows in `_fill`, and opens and closes in `_open` and `_shut`.
+    by itself. The rest is as in Capture.
     """
 
     live = True
@@ -72,27 +73,29 @@ class LiveSource:
             self.close()
             raise
 
+    @abstractmethod
     def _open(self, filter: Filter | None) -> None:
-        raise NotImplementedError
+        """Begin to receive, what passes the filter or, with `_filter` set, all."""
 
+    @abstractmethod
     def _fill(self, batch: PacketBatch) -> int:
-        """Fill rows and return how many; those that follow nothing that came for a while are none, and `_quiet`."""
-        raise NotImplementedError
+        """Wait for frames up to `_patience`, fill rows and return how many; `_quiet` says that nothing came."""
 
+    @abstractmethod
     def _shut(self) -> None:
-        raise NotImplementedError
+        """Give everything back."""
 
     @property
+    @abstractmethod
     def position(self) -> int:
         """Bytes of a pcap file of the frames so far."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def buffer(self) -> NDArray[np.uint8]:
         """The bytes of the rows of the last read, valid until the next."""
-        raise NotImplementedError
 
-    def look_at_drops(self) -> None:
+    def look_at_drops(self) -> None:  # noqa: B027 (most say nothing before the end)
         """Bring `lost` up to date, where the system says so before the end."""
 
     @property
