@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import json
 import os
 import select
@@ -273,12 +274,12 @@ def test_losses_are_counted(net: Wire, tmp_path: Path) -> None:
     assert f"{stop['lost']:,} lost" in run.said
 
 
-@pytest.mark.parametrize("via", ["ring", "tcpdump"])
-def test_idle_flows_leave_in_silence_and_at_once(net: Wire, via: str) -> None:
+@pytest.mark.parametrize(("via", "format"), [("ring", "jsonl"), ("tcpdump", "csv")])
+def test_idle_flows_leave_in_silence_and_at_once(net: Wire, via: str, format: str) -> None:
     """With nothing on the wire a flow is written when its timeout and the boundary of 30 s behind it have passed, and
     its line is in the pipe within 2 s of that."""
     reading, writing = os.pipe()
-    arguments = ("-o", "-", "--format", "jsonl", "--idle-timeout", "3", "-f", "udp port 7016", "--via", via)
+    arguments = ("-o", "-", "--format", format, "--idle-timeout", "3", "-f", "udp port 7016", "--via", via)
     with os.fdopen(reading, "rb", buffering=0) as pipe:
         with os.fdopen(writing, "wb") as output:
             run = net.live(*arguments, output=output)
@@ -287,8 +288,9 @@ def test_idle_flows_leave_in_silence_and_at_once(net: Wire, via: str) -> None:
         ready, _, _ = select.select([pipe], [], [], 45)
         seconds = time.monotonic() - begin
         assert ready, run.said
-        row = json.loads(pipe.read(1 << 20))
-        assert (row["server_port"], row["up_packets"], row["end_reason"]) == (7016, 2, "idle")
+        text = pipe.read(1 << 20).decode()
+        row = json.loads(text) if format == "jsonl" else next(csv.DictReader(text.splitlines()))
+        assert [str(row[name]) for name in ("server_port", "up_packets", "end_reason")] == ["7016", "2", "idle"]
         assert 25 < seconds < 34  # 30 s, 1 s behind which nothing is on its way, and turns of 0.5 s
         assert run.end() == 0
 
@@ -362,6 +364,31 @@ def test_a_folder_has_one_run(net: Wire, tmp_path: Path) -> None:
     net.send(7021, 1)
     assert run.end() == 0
     assert len(records(tmp_path)) == 1
+
+
+FULL = """
+mount -t tmpfs -o size=64k none "$2"
+"$1" -m flowgauge live -i w0 -o "$2" --format csv -f 'udp portrange 8000-8300' --duration 8s --quiet &
+for _ in $(seq 60); do grep -qs start "$2/manifest.jsonl" && break; sleep 0.2; done
+sleep 1
+"$1" -c "
+import socket
+for port in range(8000, 8300):
+    with socket.socket(type=socket.SOCK_DGRAM) as sender:
+        sender.sendto(b'x', ('10.9.0.2', port))
+"
+wait $!
+echo $?
+ls -A "$2"
+"""
+
+
+def test_a_full_disk_ends_the_run(net: Wire, tmp_path: Path) -> None:
+    """Where records cannot be written the run ends with 3 and says so; no half file is left, and no stop is noted."""
+    done = net.here.run("unshare", "--mount", "sh", "-c", FULL, "sh", sys.executable, str(tmp_path))
+    assert done.stdout.split() == ["3", "manifest.jsonl"]
+    assert done.stderr.count("\n") == 1
+    assert "No space left on device; free some space" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import flowgauge as fg
 import packets
 from flowgauge.kernels.packet import make_batch
 from flowgauge.run import Hooks, Run
-from flowgauge.sources import live
+from flowgauge.sources import interfaces, live
 from flowgauge.sources.clock import Clock
 from flowgauge.sources.filters import Filter
 from flowgauge.sources.live import LiveCapture
@@ -160,6 +160,15 @@ def test_a_ring_that_cannot_be_is_a_failure_and_closed() -> None:
     run = Run(LiveCapture(ring), Hooks())  # type: ignore[arg-type]
     assert list(run.batches()) == []
     assert list(run.stats.failed) == ["eth7"]
+    assert ring.log == ["close"]
+
+
+def test_an_interface_whose_frames_are_not_decoded_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CAN bus has no IP: that is said at once, not when the run ends."""
+    monkeypatch.setattr(interfaces, "hardware_of", lambda name: 280)  # ARPHRD_CAN
+    ring = FakeRing([])
+    with pytest.raises(fg.UnsupportedLinkType, match="eth7: frames of such interfaces are not decoded"):
+        LiveCapture(ring).begin(Clock())  # type: ignore[arg-type]
     assert ring.log == ["close"]
 
 

@@ -22,7 +22,7 @@ _GATE = 'read -r _ || exit 0; "$@" & child=$!; exec >&-; read -r _; kill -TERM $
 _TCPDUMP_LOST = re.compile(r"(\d+) packets? dropped by (?:kernel|interface)")
 _DUMPCAP_LOST = re.compile(r"received/dropped on interface .*: \d+/(\d+)")
 _USUAL = re.compile(
-    r"listening on|packets? (captured|received|dropped)|^Capturing on|^File: |^Packets|data link type|^$"
+    r"listening on|dropped privs|packets? (captured|received|dropped)|^Capturing on|^File: |^Packets|data link type|^$"
 )
 _END_SECONDS = 2.0
 

@@ -46,6 +46,14 @@ def link_of(name: str) -> int | None:
     return None if link == NO_LINK else link
 
 
+def is_undecoded(name: str) -> bool:
+    """Whether an interface is known to have frames that are not decoded (Linux)."""
+    try:
+        return bool(LINKS[hardware_of(name)] == NO_LINK)
+    except OSError:
+        return False
+
+
 def hardware_of(name: str) -> int:
     """The ARPHRD_ value of an interface (Linux). Raises OSError."""
     return _half_of_answer(name, _HARDWARE)

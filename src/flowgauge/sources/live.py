@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -10,12 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from flowgauge.errors import UnsupportedLinkType
 from flowgauge.kernels.clock import COUNTERS, run_clock
 from flowgauge.kernels.packet import NOT_IP, PacketBatch
 from flowgauge.kernels.ring import CURSOR, NO_LINK, walk_ring
 from flowgauge.sources.clock import Clock
 from flowgauge.sources.filters import Filter, compile_filter
-from flowgauge.sources.interfaces import link_of
+from flowgauge.sources.interfaces import is_undecoded, link_of
 from flowgauge.sources.ring import BLOCK_SECONDS, Ring
 
 MAX_SNAPLEN = 262_144
@@ -33,11 +35,11 @@ class LiveInterface(NamedTuple):
     name: str
 
 
-class LiveSource:
+class LiveSource(ABC):
     """The frames of an interface from :meth:`begin` on, until :meth:`finish`: what rings and pipes share.
 
     `lost` are frames that the system had no room for, `down` says that the interface is, `refused` why the source ended
-    by itself. The rest is as in Capture. A source fills rows in `_fill`, and opens and closes in `_open` and `_shut`.
+    by itself. The rest is as in Capture.
     """
 
     live = True
@@ -73,27 +75,29 @@ class LiveSource:
             self.close()
             raise
 
+    @abstractmethod
     def _open(self, filter: Filter | None) -> None:
-        raise NotImplementedError
+        """Begin to receive, what passes the filter or, with `_filter` set, all."""
 
+    @abstractmethod
     def _fill(self, batch: PacketBatch) -> int:
-        """Fill rows and return how many; those that follow nothing that came for a while are none, and `_quiet`."""
-        raise NotImplementedError
+        """Wait for frames up to `_patience`, fill rows and return how many; `_quiet` says that nothing came."""
 
+    @abstractmethod
     def _shut(self) -> None:
-        raise NotImplementedError
+        """Give everything back."""
 
     @property
+    @abstractmethod
     def position(self) -> int:
         """Bytes of a pcap file of the frames so far."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def buffer(self) -> NDArray[np.uint8]:
         """The bytes of the rows of the last read, valid until the next."""
-        raise NotImplementedError
 
-    def look_at_drops(self) -> None:
+    def look_at_drops(self) -> None:  # noqa: B027 (most say nothing before the end)
         """Bring `lost` up to date, where the system says so before the end."""
 
     @property
@@ -175,6 +179,8 @@ class LiveCapture(LiveSource):
         self._cursor[0].origin = PCAP_HEADER
 
     def _open(self, filter: Filter | None) -> None:
+        if self.ring.interface is not None and is_undecoded(self.ring.interface):
+            raise UnsupportedLinkType(f"{self.name}: frames of such interfaces are not decoded")
         if filter is not None and not self._attach(filter):
             self._filter = filter
         self.ring.start()
