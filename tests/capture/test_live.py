@@ -448,7 +448,9 @@ def interpreter_for_all() -> tuple[str, str]:
         done = subprocess.run([*trial, python, "-c", "import flowgauge.cli, numba"], capture_output=True, check=False)
         if done.returncode == 0:
             return python, path
-    (pytest.fail if os.environ.get(REQUIRED) else pytest.skip)("no Python here that another user can run")
+    if os.environ.get(REQUIRED):
+        pytest.fail(f"{REQUIRED} is set, but there is no Python here that another user can run")
+    pytest.skip("no Python here that another user can run")
 
 
 @pytest.fixture
