@@ -4,9 +4,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 N ?= 2000000
+# Tests of the lanes that run the same code in another way.
+OTHER_WAYS := not slow and not compiled and not oracle and not netns
 
 .DEFAULT_GOAL := test
-.PHONY: demo test lint lane-shipped lane-uncompiled lane-checked lane-differential lane-corpus wheel bench clean
+.PHONY: demo test lint lane-shipped lane-uncompiled lane-checked lane-differential lane-thorough wheel bench clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -31,29 +33,30 @@ lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# As users run it.
+# As users run it; the lane of generated conversations is one of its own.
 lane-shipped: $(VENV)/.test
 	$(BIN)/flowgauge warmup
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --ignore=tests/test_differential.py
 
 # The same code as plain Python; the only lane whose coverage means something.
 lane-uncompiled: $(VENV)/.test
-	NUMBA_DISABLE_JIT=1 FLOWGAUGE_EXAMPLES=0.02 $(BIN)/python -m coverage run -m pytest -n auto -m 'not slow and not corpus and not compiled and not oracle and not netns'
+	NUMBA_DISABLE_JIT=1 FLOWGAUGE_EXAMPLES=0.02 $(BIN)/python -m coverage run -m pytest -n auto -m '$(OTHER_WAYS) and not corpus'
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 
 # Every index of every kernel is checked.
 lane-checked: $(VENV)/.test
 	NUMBA_BOUNDSCHECK=1 $(BIN)/flowgauge warmup
-	NUMBA_BOUNDSCHECK=1 $(BIN)/python -m pytest -n auto -m 'not compiled and not slow and not oracle and not netns'
+	NUMBA_BOUNDSCHECK=1 FLOWGAUGE_EXAMPLES=0.3 $(BIN)/python -m pytest -n auto -m '$(OTHER_WAYS)'
 
-# Many more generated conversations against the oracle.
+# Generated conversations against the oracle.
 lane-differential: $(VENV)/.test
-	FLOWGAUGE_EXAMPLES=3 $(BIN)/python -m pytest -n auto tests/test_differential.py
+	$(BIN)/python -m pytest -n auto tests/test_differential.py
 
-# Comparisons over every real capture, of which the other lanes look at one in eight. Takes some 20 minutes.
-lane-corpus: $(VENV)/.test
+# Every real capture, of which the other lanes look at one in eight, and ten times as many generated ones: half an hour.
+lane-thorough: $(VENV)/.test
 	FLOWGAUGE_ALL_CAPTURES=1 $(BIN)/python -m pytest -n auto -m corpus
+	FLOWGAUGE_EXAMPLES=10 $(BIN)/python -m pytest -n auto tests/test_differential.py
 
 # The built wheel in an environment of its own, without the source tree on the path: what packaging can break.
 wheel: | $(BIN)/python

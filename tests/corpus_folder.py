@@ -19,7 +19,7 @@ def corpus_files(folder: str, pattern: str = "*") -> list[Path]:
 
 
 ALL_CAPTURES = bool(os.environ.get("FLOWGAUGE_ALL_CAPTURES"))
-"""Whether the slowest comparisons look at every capture (`make lane-corpus`) or at one in eight."""
+"""Whether the slowest comparisons look at every capture (`make lane-thorough`) or at one in eight."""
 
 
 def some(paths: list[Path], first: int = 0) -> list[Path]:

@@ -13,6 +13,7 @@ from flowgauge.decode import Decoder
 from flowgauge.kernels.link import LINK_NAMES
 from flowgauge.kernels.packet import PacketBatch, make_batch
 from flowgauge.labels import Labeller
+from flowgauge.labels.inside import label_of
 from flowgauge.sources.capture import Capture, open_capture
 from flowgauge.sources.discover import display_name
 
@@ -32,7 +33,8 @@ class CaptureInfo:
     """One capture, read to its end. Times are ns since the epoch, sizes bytes; None: not known.
 
     `links` holds the packets of each link type, `interfaces` one line for each interface of the
-    capture, `labels` what the label template reads off its name (None: it does not match).
+    capture, `labels` what the label template reads off its name (None: it does not match), or without one the label
+    inside (None: there is none).
     """
 
     name: str
@@ -71,7 +73,7 @@ def info(source: str | os.PathLike[str] | BinaryIO, labeller: Labeller | None = 
         found.counters = {name: count for name, count in counters.items() if count}
         found.interfaces = _interfaces(capture)
         found.damage = capture.damage
-    found.labels = labeller.match(found.name) if labeller is not None else None
+        found.labels = label_of(capture.inside) if labeller is None else labeller.match(found.name)
     return found
 
 

@@ -18,6 +18,7 @@ from flowgauge.kernels import state as st
 from flowgauge.kernels.assign import assign
 from flowgauge.kernels.keys import clear_icmp_ports, make_keys
 from flowgauge.kernels.packet import NO_IP_HEADER, PacketBatch
+from flowgauge.labels.background import Marks
 from flowgauge.records import RecordBuilder
 from flowgauge.stopwatch import Stopwatch
 from flowgauge.table import FlowTable
@@ -78,9 +79,10 @@ class Meter:
         """Whether `max_flows` was reached."""
         return bool(self.table.state.limited)
 
-    def begin_capture(self, source: str, labels: Mapping[str, str] | None = None) -> int:
-        """The packets that follow are of the file `source`, which has these labels; the number that it gets."""
-        number = self.records.add_capture(source, labels)
+    def begin_capture(self, source: str, labels: Mapping[str, str] | None = None, marks: Marks | None = None) -> int:
+        """The packets that follow are of the file `source`, which has these labels, and these marks of its background;
+        the number that it gets."""
+        number = self.records.add_capture(source, labels, marks)
         self._fragments.move(int(self.table.state.flow_base) - (number << 40))
         self.table.state.flow_base = number << 40
         return number

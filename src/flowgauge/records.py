@@ -17,9 +17,10 @@ from flowgauge.kernels.kinds import stack_text
 from flowgauge.kernels.packet import MAX_TUNNELS
 from flowgauge.kernels.rows import CODES, WORDS, split_ends
 from flowgauge.kernels.state import CLIENT_BY, END_REASONS
+from flowgauge.labels.background import Marks
 from flowgauge.memory import Memory
 from flowgauge.privacy import Anonymizer, read_key
-from flowgauge.schema import EXTRA_COLUMNS, arrow_schema, label_columns, native_columns
+from flowgauge.schema import BACKGROUND, EXTRA_COLUMNS, arrow_schema, label_columns, native_columns
 
 
 class _Dictionary:
@@ -64,6 +65,24 @@ def _tunnels(present: Array, stacks: Array) -> pa.DictionaryArray:
     return category_array(all_codes, text_array(texts), ~present)
 
 
+_ENDS = tuple(tuple(f"{end}_{field}" for field in ("hi", "lo", "port")) for end in ("client", "server"))
+
+
+def _background(flows: Array, marks: Sequence[Marks | None]) -> pa.DictionaryArray:
+    """The column `background`: few captures have marks, and these few flows."""
+    found: list[str | None] = [None] * len(flows)
+    marked = np.array([mark is not None for mark in marks], bool)[flows["capture"]]
+    for row in np.flatnonzero(marked):
+        flow = flows[row]
+        version = int(flow["ip_version"])
+        client, server = (
+            (version, int(flow[high]) << 64 | int(flow[low]), int(flow[port])) for high, low, port in _ENDS
+        )
+        mark = marks[flow["capture"]]
+        found[row] = mark and mark.of(int(flow["protocol"]), client, server)  # type: ignore[assignment]
+    return pa.array(found, pa.string()).cast(_CATEGORY)
+
+
 class RecordBuilder:
     """Builds batches of native columns in schema order, and behind them of `extras` (of EXTRA_COLUMNS)."""
 
@@ -81,15 +100,18 @@ class RecordBuilder:
         self._labels = {column.name: _Dictionary() for column in label_columns(labels)}
         self._client_by = text_array(CLIENT_BY)
         self._end_reasons = text_array(END_REASONS)
+        self._marks: list[Marks | None] | None = [] if BACKGROUND in labels else None
         self._rows: list[int] = []
         self._built = 0
         self._labels_of: list[Mapping[str, str]] = []
 
-    def add_capture(self, source: str, labels: Mapping[str, str] | None) -> int:
-        """Number of a new capture with this name and these labels."""
+    def add_capture(self, source: str, labels: Mapping[str, str] | None, marks: Marks | None = None) -> int:
+        """Number of a new capture with this name and these labels; `marks` tell its flows of the background."""
         self._sources.add(source if self._anonymizer is None else self._anonymizer.name(source))
         for name, dictionary in self._labels.items():
             dictionary.add((labels or {}).get(name))
+        if self._marks is not None:
+            self._marks.append(marks)
         self._rows.append(0)
         self._labels_of.append(labels or {})
         return len(self._rows) - 1
@@ -102,6 +124,7 @@ class RecordBuilder:
         """One batch of these records; `states` are those of the features, in order, `stacks` those of the
         records with a tunnel."""
         counts = np.bincount(flows["capture"])
+        background = None if self._marks is None else _background(flows, self._marks)
         if self._anonymizer is not None:
             _anonymize(flows, self._anonymizer)
         for capture in np.flatnonzero(counts):
@@ -113,6 +136,8 @@ class RecordBuilder:
         values["record"] = (np.arange(self._built, self._built + len(flows)), None)
         self._built += len(flows)
         arrays = self._texts(flows) | {"tunnel": _tunnels(flows["tunnel"] != 0, stacks)}
+        if background is not None:
+            arrays[BACKGROUND] = background
         pack = _Packer()
         arrays |= {name: value for name, value in values.items() if isinstance(value, pa.Array)}
         columns = [arrays.get(name) or pack(kind, dtype, *values[name]) for name, kind, dtype in self._fields]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
@@ -26,12 +26,13 @@ from flowgauge.kernels import _jit
 from flowgauge.kernels.link import LINK_NAMES
 from flowgauge.kernels.packet import BATCH_ROWS, FILTERED, REASONS, make_batch
 from flowgauge.labels import make_labeller
+from flowgauge.labels.inside import fields_of, label_of, marks_of
 from flowgauge.meter import Meter
 from flowgauge.schema import VERSION as COLUMNS_VERSION
 from flowgauge.schema import arrow_schema
 from flowgauge.schemas import Schema, get_schema
 from flowgauge.sinks import open_sink
-from flowgauge.sources.capture import Capture, first_time, open_capture
+from flowgauge.sources.capture import Capture, first_time, open_capture, read_inside
 from flowgauge.sources.clock import Clock
 from flowgauge.sources.discover import CaptureInput, Found, find_captures
 from flowgauge.sources.filters import Filter
@@ -111,7 +112,8 @@ class Run:
 
     @property
     def label_fields(self) -> tuple[str, ...]:
-        return self.labeller.fields if self.labeller else ()
+        """Those of the template, or else all that captures have inside which can be looked at before they are read."""
+        return self._fields
 
     def warm(self, notify: Callable[[str], None] | None = None) -> float:
         """Compile ahead what was never compiled on this machine, and say so; the seconds it took."""
@@ -125,14 +127,21 @@ class Run:
         return time.perf_counter() - begin
 
     def _read_labels(self, found: Found, strict: bool) -> list[dict[str, str] | None]:
+        """The label of each capture: of the template where there is one, else the one that is inside."""
         labeller = self.labeller
         if labeller is None:
-            return [None] * len(found.captures)
-        labels = [labeller.match(capture.name) for capture in found.captures]
-        names = [c.name for c, matched in zip(found.captures, labels, strict=True) if matched is None]
+            insides = [_inside(capture) for capture in found.captures]
+            self._fields = tuple(dict.fromkeys(name for inside in insides for name in fields_of(inside)))
+            labels = [label_of(inside) for inside in insides]
+        else:
+            self._fields = labeller.fields
+            labels = [labeller.match(capture.name) for capture in found.captures]
+        names = [c.name for c, label in zip(found.captures, labels, strict=True) if label is None]
         if names and strict:
-            raise ConfigError(f"the label template does not match {_some(names)}")
-        self.stats.unlabelled += names
+            where = "there is no label inside" if labeller is None else "the label template does not match"
+            raise ConfigError(f"{where} {_some(names)}")
+        if labeller is not None:
+            self.stats.unlabelled += names
         return labels
 
     def batches(self) -> Iterator[pa.RecordBatch]:
@@ -168,13 +177,19 @@ class Run:
                 self.stats.skipped.append(source.name)
             return
         with capture:
-            number = self.meter.begin_capture(source.name, labels)
+            number = self._begin(capture, source.name, labels)
             if self.reorder is not None and isinstance(capture, Capture):
                 self.reorder.begin(capture, number)
             yield from self._loop(capture, source)
             if self.stats.interrupted:
                 yield from self._rest()
         self._close(capture, source.name)
+
+    def _begin(self, capture: Capture | LiveSource, name: str, labels: dict[str, str] | None) -> int:
+        """Begin to meter a capture; its number."""
+        if self.labeller is not None:
+            return self.meter.begin_capture(name, labels)
+        return self.meter.begin_capture(name, label_of(capture.inside), marks_of(capture.inside))
 
     def _open(self, source: Any) -> Capture | LiveSource:
         if isinstance(source, LiveSource):
@@ -313,6 +328,15 @@ def _groups(schema: Schema, features: Iterable[str] | str | None) -> Any:
         return schema.features or DEFAULT_FEATURES
     chosen = features.split(",") if isinstance(features, str) else list(features)
     return [*chosen, *schema.features]
+
+
+def _inside(capture: CaptureInput) -> Mapping[str, Any]:
+    """What it says of itself; nothing also of one that cannot be read, which is reported when it is its turn."""
+    source = capture.source
+    try:
+        return source.inside if isinstance(source, LiveSource) else read_inside(source)
+    except SourceError:
+        return {}
 
 
 def _first_time(capture: CaptureInput, otherwise: int) -> int:

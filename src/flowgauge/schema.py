@@ -27,6 +27,8 @@ DIRECTIONS = ("", "up_", "down_")
 QUANTILES = (10, 25, 50, 75, 90)  # percent
 TCP_FLAGS = ("fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr")
 LABEL_COLUMNS = ("app", "action")
+BACKGROUND = "background"
+"""The label of flows that are not of what was done; see flowgauge.labels.background."""
 
 _VIEW = {"": "both directions", "up_": "client to server", "down_": "server to client"}
 
@@ -462,17 +464,28 @@ def _raw(config: MeterConfig) -> list[Column]:
     return columns
 
 
-_FIELD = "field {name} of the label template; null where the path does not match it"
+_FIELD = "field {name} of the label template, null where the path does not match it; without one, of the label inside"
 _LABELS = {
-    name: Column(name, "category", "", "core", "label", f"{text}, from the file's path", _FIELD.format(name=name))
+    name: Column(name, "category", "", "core", "label", text, _FIELD.format(name=name))
     for name, text in (("app", "application"), ("action", "what the application was doing"))
+} | {
+    BACKGROUND: Column(
+        BACKGROUND,
+        "category",
+        "",
+        "core",
+        "label",
+        "why the flow may not be of the action",
+        "open: the flow was there before the take; baseline: its server was met by the idle client; both as the "
+        "capture lists them, else null",
+    )
 }
 
 
 def label_column(name: str) -> Column:
     """The column of a label: `app`, `action` or any other field that a template names."""
     formula = _FIELD.format(name=name)
-    return _LABELS.get(name) or Column(name, "category", "", "core", "label", "field of the label template", formula)
+    return _LABELS.get(name) or Column(name, "category", "", "core", "label", "a label of its own", formula)
 
 
 def label_columns(fields: Iterable[str] = ()) -> tuple[Column, ...]:

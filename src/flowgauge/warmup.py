@@ -66,7 +66,7 @@ def compile_sources() -> None:
     from flowgauge.kernels.packet import make_batch
     from flowgauge.sources.capture import open_capture
 
-    compile_ring()
+    compile_recording()
     for content in (_pcap(), _pcapng()):
         batch, decoder, done = make_batch(), Decoder(), 0
         with open_capture(io.BytesIO(content)) as capture:
@@ -74,6 +74,14 @@ def compile_sources() -> None:
                 decoder.decode(capture.buffer, batch, done, rows)
                 done = rows
             Estimate().look(capture.buffer, batch, done, decoder)
+
+
+def load_metering(**options: Any) -> None:
+    """Load what a run with these options calls, a user's features among it, by extracting a few packets."""
+    from flowgauge.run import extract
+    from flowgauge.sample import sample_capture
+
+    extract(io.BytesIO(sample_capture()), io.BytesIO(), warm=False, **options)
 
 
 def compile_ring() -> None:
@@ -85,6 +93,21 @@ def compile_ring() -> None:
 
     data, cursor = np.zeros(64, np.uint8), np.zeros(1, CURSOR).view(np.recarray)
     walk_ring(make_batch(1), data, data.view(np.uint32), cursor, np.uint64(0))
+
+
+def compile_recording() -> None:
+    """Take frames from a ring that holds nothing, and write none of them."""
+    import numpy as np
+
+    from flowgauge.kernels.blocks import write_blocks
+    from flowgauge.kernels.clock import COUNTERS, run_clock
+    from flowgauge.kernels.packet import make_batch
+    from flowgauge.sources.clock import Clock
+
+    compile_ring()
+    batch, data = make_batch(1), np.zeros(64, np.uint8)
+    run_clock(batch, 0, 0, True, Clock().state, np.zeros(len(COUNTERS), np.int64))
+    write_blocks(batch, 0, 0, data, data, data.view(np.uint32))
 
 
 def compile_meter(groups: tuple[str, ...]) -> None:

@@ -136,6 +136,7 @@ def test_fields_are_described_by_their_columns(name: str) -> None:
         assert found.field(column.name).metadata[b"role"].decode() == column.role
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_null_is_where_formulas_say_so(name: str) -> None:
     """In the records of the example captures, no column is null whose formula does not speak of null."""

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from flowgauge.capture.rotation import Limits, Rotation
 from flowgauge.errors import ConfigError
-from flowgauge.run import Hooks, Run, extract, table_metadata
+from flowgauge.run import Hooks, Run, table_metadata
 from flowgauge.schema import arrow_schema
 from flowgauge.sinks import open_sink
 from flowgauge.sources.live import LiveSource
@@ -107,12 +107,11 @@ class Live:
 
     def warm(self, notify: Callable[[str], None] | None = None) -> None:
         """Compile what the run needs: a capture that waits for the compiler loses frames."""
-        from flowgauge.sample import sample_capture
-        from flowgauge.warmup import compile_ring
+        from flowgauge.warmup import compile_ring, load_metering
 
         self._run.warm(notify)
         compile_ring()
-        extract(io.BytesIO(sample_capture()), io.BytesIO(), format=self._format or "csv", warm=False, **self._options)
+        load_metering(format=self._format or "csv", **self._options)
 
     def run(self, should_stop: Callable[[], bool] = lambda: False, turn: Callable[[], None] = lambda: None) -> RunStats:
         """Meter until `should_stop`; `turn` is called at least twice a second. Raises SinkError, SourceError."""

@@ -82,7 +82,7 @@ def _rows(found: CaptureInfo, labelled: bool) -> Iterator[tuple[str, str]]:
         yield name, f"{count:,}  {REASONS[name]}"
     for name, count in found.counters.items():
         yield name, f"{count:,}  {COUNTERS.get(name, '')}"
-    if labelled:
+    if labelled or found.labels is not None:
         yield "labels", _labels(found.labels)
     if found.damage is not None:
         yield "damage", found.damage

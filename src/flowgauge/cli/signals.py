@@ -9,7 +9,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_STOPPING = b"\nflowgauge: stopping, what was metered is written; once more ends at once\n"
+_STOPPING = b"\nflowgauge: stopping, what there is so far is written; once more ends at once\n"
 
 
 class StopSignal:

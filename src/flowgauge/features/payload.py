@@ -117,10 +117,12 @@ def finish(state, table, counts, lengths, floats):
             for place in range(length):
                 counts[place & 1, f.head[end, place]] += 1
             printable, total = 0, 0.0
-            for byte in range(256):
-                count = counts[0, byte] + counts[1, byte]
-                printable += count if _is_printable(byte) else 0
-                total += table[count]
+            for place in range(length):
+                printable += _is_printable(f.head[end, place])
+            # Each value once: by itself, or where it is first seen, whichever are fewer.
+            for number in range(min(length, 256)):
+                byte = number if length >= 256 else I64(f.head[end, number])
+                total += table[counts[0, byte] + counts[1, byte]]
                 counts[0, byte] = counts[1, byte] = 0
             floats[end, 0, row] = max(0.0, (table[length] - total) / length)
             floats[end, 1, row] = np.float64(printable) / length

@@ -1,4 +1,4 @@
-"""Labels from file names: a template with named fields, or positions of a separated name.
+"""Labels from file names (a template with named fields, or positions of a separated name) and from inside captures.
 
 Importing this package loads neither NumPy nor pyarrow.
 """

@@ -11,12 +11,13 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import NamedTuple
 
 from flowgauge.errors import ConfigError
 from flowgauge.labels.paths import parts, plain_name, stem
-from flowgauge.schema import LABEL_COLUMNS, native_columns
+from flowgauge.schema import BACKGROUND, LABEL_COLUMNS, native_columns
 
 _WILDCARD = re.compile(r"\{([^{}]*)\}|(\*)")
 
@@ -81,19 +82,30 @@ def _parse(template: str, text: str) -> _Part:
 
 
 def _check_fields(template: str, fields: tuple[str, ...]) -> None:
-    """Each field becomes a column: its name must be fit for one and be free."""
     if not fields:
         raise _error(template, "names no field, e.g. '{app}_{action}_*.pcap'")
-    taken = {column.name for column in native_columns()} - set(LABEL_COLUMNS)
     for name in fields:
-        if not name:
-            raise _error(template, "has a field without a name: '{}'; '*' matches what is no label")
-        if not name.isidentifier():
-            raise _error(template, f"has a field {name!r}: a name is letters, digits and '_', not a digit first")
-        if name in taken:
-            raise _error(template, f"has a field {name!r}, which is a column already")
+        fault = field_fault(name)
+        if fault is not None:
+            raise _error(template, f"has {fault}")
         if fields.count(name) > 1:
             raise _error(template, f"has the field {name!r} twice")
+
+
+def field_fault(name: str) -> str | None:
+    """Why a field cannot have this name, or None: it becomes a column, so its name must be fit for one and be free."""
+    if not name:
+        return "a field without a name: '{}'; '*' matches what is no label"
+    if not name.isidentifier():
+        return f"a field {name!r}: a name is letters, digits and '_', not a digit first"
+    if name in _taken():
+        return f"a field {name!r}, which is a column already"
+    return None
+
+
+@functools.cache
+def _taken() -> frozenset[str]:
+    return frozenset((BACKGROUND, *(column.name for column in native_columns()))) - frozenset(LABEL_COLUMNS)
 
 
 def _match(part: _Part, text: str) -> list[str] | None:

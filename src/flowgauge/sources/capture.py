@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Container, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from flowgauge.errors import NotACapture, TruncatedCapture
 from flowgauge.kernels.clock import COUNTERS, LOOKAHEAD, run_clock
 from flowgauge.kernels.packet import PacketBatch, make_batch
+from flowgauge.labels.inside import from_comments
 from flowgauge.sources import pcap, pcapng
 from flowgauge.sources.clock import Clock
 from flowgauge.sources.streams import Source, Stream, open_stream
@@ -27,6 +28,7 @@ MIN_ROWS = 2 * LOOKAHEAD
 """A batch has at least this many rows: the look-ahead of the clock must fit."""
 
 _NOTHING = make_batch(0).packets
+T = TypeVar("T")
 
 
 class Reader(Protocol):
@@ -34,6 +36,7 @@ class Reader(Protocol):
 
     container: str
     interfaces: list[Interface]
+    comments: tuple[str, ...]
 
     @property
     def big_endian(self) -> bool:
@@ -82,6 +85,11 @@ class Capture:
     def interfaces(self) -> list[Interface]:
         """The interfaces described so far (pcap: one)."""
         return self._reader.interfaces
+
+    @property
+    def inside(self) -> dict[str, Any]:
+        """What the capture says of itself, its label among it (flowgauge.labels.inside); {} where it does not."""
+        return from_comments(self._reader.comments)
 
     @property
     def position(self) -> int:
@@ -244,16 +252,29 @@ def open_capture(
 def first_time(source: Source) -> int | None:
     """Time (ns since the epoch) of the first record, to order captures by.
 
-    None where there is no record or where looking would use up the input (standard input, pipes,
-    file objects that cannot seek). Raises as :func:`open_capture` does.
+    None where there is no record or where looking would use up the input. Raises as :func:`open_capture` does.
     """
+    return _looked_at(source, _first_time)
+
+
+def read_inside(source: Source) -> dict[str, Any]:
+    """What a capture says of itself, as :attr:`Capture.inside`; {} where looking would use up the input.
+
+    Raises as :func:`open_capture` does.
+    """
+    return _looked_at(source, _inside) or {}
+
+
+def _looked_at(source: Source, look: Callable[[Source], T | None]) -> T | None:
+    """What `look` finds at the begin of an input, which can be read again afterwards; None of standard input, pipes and
+    file objects that cannot seek."""
     if isinstance(source, (str, os.PathLike)):
-        return None if source == "-" or _is_pipe(source) else _first_time(source)
-    if not source.seekable():
+        return None if source == "-" or _is_pipe(source) else look(source)
+    if not getattr(source, "seekable", lambda: False)():
         return None
     place = source.tell()
     try:
-        return _first_time(source)
+        return look(source)
     finally:
         source.seek(place)
 
@@ -269,3 +290,18 @@ def _first_time(source: Source) -> int | None:
     batch = make_batch(MIN_ROWS)
     with open_capture(source, buffer_bytes=1 << 16) as capture:
         return int(batch.packets[0].time) if capture.read(batch) else None
+
+
+def _inside(source: Source) -> dict[str, Any] | None:
+    if isinstance(source, (str, os.PathLike)) and _begins_with(source, pcap.MAGIC):
+        return None  # most captures are of this kind, which has no comments
+    with open_capture(source, timed=False, buffer_bytes=1 << 16) as capture:
+        return capture.inside
+
+
+def _begins_with(path: str | os.PathLike[str], magic: Container[bytes]) -> bool:
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return file.read(4) in magic
+    except OSError:
+        return False  # for open_capture to report

@@ -64,10 +64,20 @@ def is_up(name: str) -> bool:
     return bool(_half_of_answer(name, _FLAGS) & _UP)
 
 
+def mac_of(name: str) -> str:
+    """The link-layer address of an interface, "" where it has none (Linux). Raises OSError where it is not there."""
+    octets = _answer(name, _HARDWARE)[18:24]
+    return octets.hex(":") if any(octets) else ""
+
+
 def _half_of_answer(name: str, request: int) -> int:
-    """What the system says of an interface, the first 16 bits: struct ifreq begins with 16 bytes of its name."""
+    """What the system says of an interface, the first 16 bits."""
+    return int(struct.unpack_from("H", _answer(name, request), 16)[0])
+
+
+def _answer(name: str, request: int) -> bytes:
+    """What the system says of an interface: struct ifreq, which begins with 16 bytes of its name."""
     import fcntl
 
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
-        answer = fcntl.ioctl(asked, request, struct.pack("16s24x", name.encode()[:15]))
-    return int(struct.unpack_from("H", answer, 16)[0])
+        return fcntl.ioctl(asked, request, struct.pack("16s24x", name.encode()[:15]))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,6 +48,7 @@ class LiveSource(ABC):
     size: int | None = None
     damage: str | None = None
     down = False
+    inside: Mapping[str, Any] = MappingProxyType({})
     interfaces: list[LiveInterface]
 
     def __init__(self, name: str) -> None:
@@ -172,7 +174,7 @@ class LiveCapture(LiveSource):
     def __init__(self, ring: Ring, snaplen: int = MAX_SNAPLEN) -> None:
         super().__init__(ring.interface or "any")
         self.ring = ring
-        self._snaplen = snaplen
+        self.snaplen = snaplen
         self._cursor: Any = np.zeros(1, CURSOR).view(np.recarray)
         self._cursor[0].origin = PCAP_HEADER
 
@@ -188,7 +190,7 @@ class LiveCapture(LiveSource):
         link = None if self.ring.interface is None else link_of(self.ring.interface)
         if link is None:
             return False
-        program = compile_filter(filter.expression, link, snaplen=self._snaplen)
+        program = compile_filter(filter.expression, link, snaplen=self.snaplen)
         if program.on_socket:
             program.attach(self.ring.handle)
         return program.on_socket
@@ -223,7 +225,7 @@ class LiveCapture(LiveSource):
             if not self._take():
                 return 0
         cursor.row = 0
-        walk_ring(batch, self.ring.data, self.ring.words, self._cursor, np.uint64(self._snaplen))
+        walk_ring(batch, self.ring.data, self.ring.words, self._cursor, np.uint64(self.snaplen))
         return int(cursor.row)
 
     def _take(self) -> bool:

@@ -43,6 +43,7 @@ class PcapReader:
     """
 
     container = "pcap"
+    comments: tuple[str, ...] = ()
 
     def __init__(self, window: Window, standard: bool = False) -> None:
         if not window.need(FILE_HEADER):

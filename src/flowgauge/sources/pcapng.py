@@ -26,6 +26,9 @@ MAGIC = int(SECTION).to_bytes(4, "big")
 _ORDERS = {b"\x1a\x2b\x3c\x4d": ">", b"\x4d\x3c\x2b\x1a": "<"}
 
 _SECTION_BYTES, _INTERFACE_BYTES = 28, 20  # of the shortest blocks
+_SECTION_OPTIONS = 24  # where they begin
+_MOST_HEADER = 1 << 20  # bytes of a section header whose comments are looked at
+_COMMENT = 1
 _IF_NAME, _IF_TSRESOL, _IF_TSOFFSET = 2, 9, 14
 _MICROSECONDS = 6
 _NO_LIMIT = 1 << 32
@@ -37,7 +40,7 @@ _FAULTS = {
 
 
 class PcapngReader:
-    """Walks one pcapng file. `interfaces` are those of all sections so far."""
+    """Walks one pcapng file. `interfaces` are those of all sections so far, `comments` those of the first section."""
 
     container = "pcapng"
 
@@ -45,6 +48,7 @@ class PcapngReader:
         if not window.need(int(MIN_BLOCK)) or window.peek(12)[8:] not in _ORDERS:
             raise NotACapture(f"{window.name} begins like pcapng, but no section header follows")
         self.interfaces: list[Interface] = []
+        self.comments = _comments(window)
         self._order = "<"
         self._orders = _orders("<")
         self._table = np.zeros(1, INTERFACES).view(np.recarray)
@@ -101,7 +105,7 @@ class PcapngReader:
 
     def _interface(self, block: bytes) -> None:
         link, snaplen = struct.unpack_from(self._order + "H2xI", block, 8)
-        options = dict(self._options(block))
+        options = dict(_options(block, 16, self._order))
         name = options.get(_IF_NAME, b"").split(b"\0")[0].decode("utf-8", "replace")
         resolution = (options.get(_IF_TSRESOL) or bytes([_MICROSECONDS]))[0]
         offset = options.get(_IF_TSOFFSET, b"")
@@ -114,16 +118,27 @@ class PcapngReader:
         self._table[self._described] = _row(link, snaplen, resolution, seconds)
         self._described += 1
 
-    def _options(self, block: bytes) -> Iterator[tuple[int, bytes]]:
-        """(code, value) of an interface's options, up to the first that does not fit."""
-        at, end = 16, len(block) - 4
-        while at + 4 <= end:
-            code, length = struct.unpack_from(self._order + "HH", block, at)
-            at += 4
-            if code == 0 or at + length > end:
-                return
-            yield code, block[at : at + length]
-            at += length + -length % 4
+
+def _options(block: bytes, at: int, order: str) -> Iterator[tuple[int, bytes]]:
+    """(code, value) of a block's options, which begin at byte `at`, up to the first that does not fit."""
+    end = len(block) - 4
+    while at + 4 <= end:
+        code, length = struct.unpack_from(order + "HH", block, at)
+        at += 4
+        if code == 0 or at + length > end:
+            return
+        yield code, block[at : at + length]
+        at += length + -length % 4
+
+
+def _comments(window: Window) -> tuple[str, ...]:
+    """Those of the section header that the window begins with; none where it is not sound, which its walk finds."""
+    order = _ORDERS[window.peek(12)[8:]]
+    length = struct.unpack(order + "I", window.peek(8)[4:])[0]
+    if not _SECTION_BYTES <= length <= _MOST_HEADER or not window.need(length):
+        return ()
+    texts = (value for code, value in _options(window.peek(length), _SECTION_OPTIONS, order) if code == _COMMENT)
+    return tuple(text.decode("utf-8", "replace") for text in texts)
 
 
 def _orders(order: str) -> Order:
