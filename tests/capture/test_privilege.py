@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import socket
 import sys
 from typing import Any
@@ -13,7 +12,7 @@ import pytest
 from flowgauge.capture import privilege
 from flowgauge.errors import SourceError
 
-NOBODY = pwd.getpwnam("nobody")
+NOBODY = pytest.importorskip("pwd").getpwnam("nobody")
 
 
 @pytest.fixture
