@@ -31,7 +31,8 @@ _UNUSED = _references([np.empty(1, np.uint8)])[0]
 class Memory:
     """Makes arrays whose values are not set.
 
-    Blocks are found again by their size, so those who ask should ask for the same sizes again.
+    Blocks are found again by their size, of which there are eight between a power of two and the next: batches of a
+    live run have any number of rows, and blocks for each of those numbers would never be used again.
     """
 
     def __init__(self) -> None:
@@ -41,7 +42,7 @@ class Memory:
     def empty(self, shape: int | tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         """An array of that shape and type."""
         size = math.prod((shape,) if isinstance(shape, int) else shape) * np.dtype(dtype).itemsize
-        return self._block(size).view(dtype).reshape(shape)
+        return self._block(_rounded(size))[:size].view(dtype).reshape(shape)
 
     def columns(self, shape: tuple[int, ...], rows: int, dtype: DTypeLike) -> NDArray[Any]:
         """Columns to be filled row by row: of `shape` and one more axis, of at least `rows`.
@@ -62,3 +63,9 @@ class Memory:
             self._kept += size
             blocks.append(block)
         return block
+
+
+def _rounded(size: int) -> int:
+    """The next size up of which blocks are kept."""
+    shift = max(0, size.bit_length() - 4)
+    return -(-size >> shift) << shift
