@@ -32,7 +32,7 @@ def test_a_block_is_used_again_when_nobody_holds_it() -> None:
 
 
 def test_arrays_of_any_size_use_few_blocks() -> None:
-    """Sizes that never come again, as of a live run's batches, do not each keep a block, and waste an eighth at most."""
+    """Sizes that never come again, as those of a live run, do not keep a block each; an eighth is wasted at most."""
     blocks = Memory()
     for rows in range(1, 5000):
         assert blocks.empty((rows, 3), np.int64).shape == (rows, 3)
