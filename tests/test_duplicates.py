@@ -396,6 +396,7 @@ def test_the_share_is_estimated(copies: int) -> None:
     assert suspected(crowd(2000, copies)) == pytest.approx(copies / (2000 + copies), rel=0.2)
 
 
+@pytest.mark.slow
 def test_copies_of_every_protocol_are_sampled() -> None:
     """Packets without ports, of either version, and in one flow with one length are sampled by their content."""
     builders: list[Callable[[int], Layer]] = [
@@ -423,6 +424,7 @@ def test_what_is_not_suspected(frames: list[Sent], options: dict[str, Any]) -> N
     assert suspected(frames, **options) == 0
 
 
+@pytest.mark.slow
 def test_the_estimate_does_not_depend_on_batches() -> None:
     """What is looked at is counted in records, not batches; it ends and goes on within them."""
     frames = crowd(1000, 1000)
@@ -431,6 +433,7 @@ def test_the_estimate_does_not_depend_on_batches() -> None:
         assert suspected(frames) == pytest.approx(0.5, abs=0.05)
 
 
+@pytest.mark.slow
 def test_the_same_capture_twice_is_not_suspected() -> None:
     """Packets of another trace are no copies; of the same one they are, where they are near in time."""
     content = capture(crowd(1000, 0))
@@ -440,6 +443,7 @@ def test_the_same_capture_twice_is_not_suspected() -> None:
         assert run.stats.duplicates_suspected == share
 
 
+@pytest.mark.slow
 def test_the_warning_names_the_option() -> None:
     """`read` and `stream` warn once, with the option that helps; with it, or with few copies, they are silent."""
     content = capture(crowd(1000, 1000))
@@ -461,6 +465,7 @@ def extracted(tmp_path: Path, *arguments: str) -> Any:
     return CliRunner().invoke(app, ["extract", str(folder), "-o", str(tmp_path / "flows.csv"), *arguments])
 
 
+@pytest.mark.slow
 def test_the_command_says_it_once(tmp_path: Path) -> None:
     """One line on standard error for all captures; with the option the copies are among the reasons instead."""
     with_copies, without, quiet = (extracted(tmp_path, *words) for words in ((), ("--dedup", "1ms"), ("--quiet",)))

@@ -189,6 +189,7 @@ def test_memory_is_bounded() -> None:
     assert len(held.frames) <= 1 << 23
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_when_buffers_grow_and_are_cleared() -> None:
     """Bytes that were moved are still those of their packets: the rows are those of the sorted capture."""
     frames = oracle.read_frames(hostile(1_500))[1:]
