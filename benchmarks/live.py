@@ -154,12 +154,13 @@ def rate(args: argparse.Namespace) -> None:
                 flush=True,
             )
     with namespaces() as (outside, inside), tempfile.TemporaryDirectory() as folder:
-        peer = subprocess.Popen(within(inside, sys.executable, "-c", NFSTREAM, "vb"), stdout=subprocess.PIPE, text=True)
+        command = within(inside, sys.executable, "-c", NFSTREAM, "vb")
+        peer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
         time.sleep(10)
         seconds = send_fast(outside, args.pps, min(args.seconds, 20), Path(folder))
         sent = received(inside)
         send_fast(outside, 1000, 20, Path(folder))  # flows end when others go on
-        peer.kill()
+        os.killpg(peer.pid, signal.SIGKILL)  # and its children
         lines = (peer.stdout.read() if peer.stdout else "").split()
         found = int(lines[-1]) if lines else 0
         print(f"NFStream: {sent / seconds:,.0f} packets/s for {seconds:.0f} s: {sent:,} sent, {found:,} in its flows")
