@@ -28,7 +28,7 @@ def root(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
 def test_under_sudo_the_process_becomes_the_users(root: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch) -> None:
     """Groups go first, then all three ids of the group and of the user, and caches are looked for at their home."""
     monkeypatch.setenv("SUDO_UID", str(NOBODY.pw_uid))
-    monkeypatch.setenv("XDG_CACHE_HOME", "/root/.cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", "elsewhere")
     for name in ("HOME", "USER", "LOGNAME"):
         monkeypatch.setenv(name, "root")  # and put back what was there
     privilege.drop()
