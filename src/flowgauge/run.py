@@ -115,6 +115,18 @@ class Run:
         """Those of the template, or else all that captures have inside which can be looked at before they are read."""
         return self._fields
 
+    def output_schema(self) -> pa.Schema:
+        """Arrow schema of the output, with what made it: versions, and the options that change results."""
+        from flowgauge import __version__
+
+        options = self.config.results() | {"schema": self.schema.name, "join": self._join}
+        metadata = {
+            "flowgauge_version": __version__,
+            "flowgauge_columns_version": str(COLUMNS_VERSION),
+            "flowgauge_options": json.dumps(options, sort_keys=True),
+        }
+        return arrow_schema(self.schema.listed(self.label_fields, self.config)).with_metadata(metadata)
+
     def warm(self, notify: Callable[[str], None] | None = None) -> float:
         """Compile ahead what was never compiled on this machine, and say so; the seconds it took."""
         groups = [group for group in self.config.features if isinstance(group, str)]
@@ -398,8 +410,8 @@ def read(inputs: Input | Iterable[Input], **options: Any) -> pa.Table:
 
 
 def _table(batches: list[pa.RecordBatch], run: Run) -> pa.Table:
-    schema = arrow_schema(run.schema.listed(run.label_fields, run.config))
-    return pa.Table.from_batches(batches, schema).unify_dictionaries().replace_schema_metadata(table_metadata(run))
+    schema = run.output_schema()
+    return pa.Table.from_batches(batches, schema).unify_dictionaries().replace_schema_metadata(schema.metadata)
 
 
 def write(
@@ -450,9 +462,7 @@ def extract(
     the output cannot be written.
     """
     run = Run(inputs, Hooks(progress, notify, should_stop), **options)
-    schema = arrow_schema(run.schema.listed(run.label_fields, run.config))
-    omit_null = run.schema.omits_null
-    with open_sink(output, format=format, schema=schema, metadata=table_metadata(run), omit_null=omit_null) as sink:
+    with open_sink(output, format=format, schema=run.output_schema(), omit_null=run.schema.omits_null) as sink:
         run.stats.compile_seconds = run.warm(notify) if warm else 0.0
         rows = 0
         for batch in run.batches():
@@ -482,15 +492,3 @@ def profile(inputs: Input | Iterable[Input], **options: Any) -> dict[str, float]
     stats = run.stats
     counts = {"packets": stats.packets, "flows": stats.flows, "rows": stats.rows}
     return {**run.watch.seconds, "total": stats.seconds, **counts}
-
-
-def table_metadata(run: Run) -> dict[str, str]:
-    """What made the table: versions, and the options that change results."""
-    from flowgauge import __version__
-
-    options = run.config.results() | {"schema": run.schema.name, "join": run._join}
-    return {
-        "flowgauge_version": __version__,
-        "flowgauge_columns_version": str(COLUMNS_VERSION),
-        "flowgauge_options": json.dumps(options, sort_keys=True),
-    }

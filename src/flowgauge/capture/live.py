@@ -13,8 +13,7 @@ import pyarrow as pa
 
 from flowgauge.capture.rotation import Limits, Rotation
 from flowgauge.errors import ConfigError
-from flowgauge.run import Hooks, Run, table_metadata
-from flowgauge.schema import arrow_schema
+from flowgauge.run import Hooks, Run
 from flowgauge.sinks import open_sink
 from flowgauge.sources.live import LiveSource
 from flowgauge.stats import RunStats
@@ -95,7 +94,8 @@ class Live:
         self._output, self._format, self._options = output, format, options
         self._rotate_seconds, self._rotate_size = rotate_seconds, rotate_size
         self._run = Run(capture, Hooks(turn=self._at_turn, should_stop=self._stops), **options)  # type: ignore[arg-type]
-        open_sink(io.BytesIO(), format=format, schema=self._schema())  # a format that is none, before anything is made
+        # So that a format that is none is told before anything is made.
+        open_sink(io.BytesIO(), format=format, schema=self._run.output_schema())
         self._records: _Records | None = None
         self._begun = time.monotonic()
         self._rows = 0
@@ -128,14 +128,9 @@ class Live:
         self._run.stats.rows = self._rows
         return self._run.stats
 
-    def _schema(self) -> pa.Schema:
-        run = self._run
-        schema = arrow_schema(run.schema.listed(run.label_fields, run.config))
-        return schema.with_metadata(table_metadata(run))
-
     @contextlib.contextmanager
     def _opened(self) -> Iterator[_Records]:
-        schema, omit_null = self._schema(), self._run.schema.omits_null
+        schema, omit_null = self._run.output_schema(), self._run.schema.omits_null
         if self._output == "-":
             with open_sink("-", format=self._format, schema=schema, omit_null=omit_null) as sink:
                 yield _Stream(sink)

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from flowgauge.errors import SourceError
+
+if TYPE_CHECKING:
+    from flowgauge.sources.ring import Ring
 
 ADVICE = (
     "capturing needs the capability CAP_NET_RAW: run with sudo, or give it to Python once: "
@@ -39,6 +42,15 @@ def open_packet_socket(interface: str | None) -> socket.socket:
         return socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     except PermissionError:
         raise SourceError(ADVICE) from None
+
+
+def open_ring(interface: str | None, size: int | None, promiscuous: bool) -> Ring:
+    """The ring of an interface, not started yet; from here on the process is the user's. Raises SourceError."""
+    handle = open_packet_socket(interface)
+    drop()
+    from flowgauge.sources.ring import RING_BYTES, Ring
+
+    return Ring(handle, interface, size=size or RING_BYTES, promiscuous=promiscuous)
 
 
 def check_interface(name: str | None) -> None:

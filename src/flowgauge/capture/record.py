@@ -235,8 +235,7 @@ class Recorder:
 
     def _meter(self, stops: Callable[[int], bool], table: Path | None, idle: bool) -> None:
         """Meter the part while it is recorded, and write its flows where there is a table for them."""
-        from flowgauge.run import Hooks, Progress, Run, table_metadata
-        from flowgauge.schema import arrow_schema
+        from flowgauge.run import Hooks, Progress, Run
         from flowgauge.sinks import open_sink
 
         flows = 0
@@ -246,11 +245,10 @@ class Recorder:
             flows = progress.flows
 
         run = Run(self.recording, Hooks(progress=look, should_stop=lambda: stops(flows)))  # type: ignore[arg-type]
-        schema = arrow_schema(run.schema.listed(run.label_fields, run.config))
         with contextlib.ExitStack() as stack:
             sink = None
             if table is not None:
-                sink = stack.enter_context(open_sink(table, schema=schema, metadata=table_metadata(run)))
+                sink = stack.enter_context(open_sink(table, schema=run.output_schema()))
             for batch in run.batches():
                 if self._background is not None:
                     self._background.look(batch.select(COLUMNS).to_pydict(), idle)

@@ -84,7 +84,7 @@ def live(
 
 def _opened(wanted: Wanted, via: str | None) -> LiveSource:
     """The capture of an interface; from here on the process is the user's."""
-    from flowgauge.capture.privilege import check_interface, drop, open_packet_socket
+    from flowgauge.capture.privilege import check_interface, drop, open_ring
 
     _check(wanted, via)
     name = None if wanted.interface == "any" else wanted.interface
@@ -95,12 +95,9 @@ def _opened(wanted: Wanted, via: str | None) -> LiveSource:
         from flowgauge.sources.pipe import PipeCapture
 
         return PipeCapture(program, wanted)
-    handle = open_packet_socket(name)
-    drop()
+    ring = open_ring(name, wanted.memory, wanted.promiscuous)
     from flowgauge.sources.live import MAX_SNAPLEN, LiveCapture
-    from flowgauge.sources.ring import RING_BYTES, Ring
 
-    ring = Ring(handle, name, size=wanted.memory or RING_BYTES, promiscuous=wanted.promiscuous)
     return LiveCapture(ring, wanted.snaplen or MAX_SNAPLEN)
 
 

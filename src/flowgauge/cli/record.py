@@ -132,15 +132,12 @@ def _check(
 
 def _open(interface: str, snaplen: int | None, promiscuous: bool, memory: int | None) -> Any:
     """The recording of an interface; from here on the process is the user's."""
-    from flowgauge.capture.privilege import drop, open_packet_socket
+    from flowgauge.capture.privilege import open_ring
 
-    handle = open_packet_socket(interface)
-    drop()
+    ring = open_ring(interface, memory, promiscuous)
     from flowgauge.capture.recording import Recording
     from flowgauge.sources.live import MAX_SNAPLEN
-    from flowgauge.sources.ring import RING_BYTES, Ring
 
-    ring = Ring(handle, interface, size=memory or RING_BYTES, promiscuous=promiscuous)
     return Recording(ring, snaplen or MAX_SNAPLEN)
 
 
