@@ -12,6 +12,16 @@ from typing import Annotated, Any
 
 import typer
 
+# Options of what is captured, for live and record.
+Interface = Annotated[str, typer.Option("--interface", "-i", metavar="NAME", help="Where the traffic passes.")]
+Snaplen = Annotated[int | None, typer.Option(metavar="N", help="Bytes of each packet to take [262144].")]
+Promiscuous = Annotated[bool, typer.Option("--promiscuous", help="Also packets that are for other machines.")]
+RingSize = Annotated[str | None, typer.Option("--ring", metavar="SIZE", help="Memory for packets that wait [64M].")]
+FilterExpression = Annotated[
+    str | None,
+    typer.Option("--filter", "-f", metavar="EXPRESSION", help="Only packets that tcpdump selects by it."),
+]
+
 
 # The parameters are the options.
 def _metering(
@@ -69,10 +79,7 @@ def _metering(
         typer.Option(metavar="FILE|env", help="Hide addresses and file names by the key in a file or $FLOWGAUGE_KEY."),
     ] = None,
     no_tcp_end: Annotated[bool, typer.Option("--no-tcp-end", help="FIN, RST and a new SYN do not end flows.")] = False,
-    filter: Annotated[
-        str | None,
-        typer.Option("--filter", "-f", metavar="EXPRESSION", help="Only packets that tcpdump selects by it."),
-    ] = None,
+    filter: FilterExpression = None,
     dedup: Annotated[
         str | None,
         typer.Option(metavar="TIME", help="Leave out copies of a packet that are so near in time, e.g. 1ms [off]."),
