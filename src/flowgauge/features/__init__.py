@@ -12,9 +12,9 @@ from typing import Any
 
 from flowgauge.config import MeterConfig
 from flowgauge.features import activity, bulk, core, distribution, flags, iat, ip, payload, peers, raw, size, splt, tcp
-from flowgauge.features._feature import Feature, Layout
+from flowgauge.features._feature import Feature, Layout, Left
 
-__all__ = ["FEATURES", "Feature", "Layout", "make_features"]
+__all__ = ["FEATURES", "Feature", "Layout", "Left", "make_features"]
 
 FEATURES: dict[str, Callable[[MeterConfig], Feature]] = {
     "core": core.feature,
