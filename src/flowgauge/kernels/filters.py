@@ -42,5 +42,6 @@ def keep_rows(data, p, kept, begin, stop, programs):
             to = p.packets[kept]
             to.time, to.record_offset, to.number = q.time, q.record_offset, q.number
             to.offset, to.caplen, to.frame_len, to.link = q.offset, q.caplen, q.frame_len, q.link
+            to.label = q.label
         kept += 1
     return kept, stop
