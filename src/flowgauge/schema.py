@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 VERSION = 1
 """Version of the column set; a changed formula raises it, with a line in the changelog."""
 
-GROUPS = ("core", "size", "iat", "flags", "tcp", "ip", "splt", "activity", "bulk", "payload", "distribution", "raw")
+GROUPS = (
+    *("core", "size", "iat", "flags", "tcp", "ip", "splt", "activity", "bulk", "payload", "distribution", "raw"),
+    "process",
+)
 HIDDEN_GROUPS = ("nfstream", "cic")
 """Groups that schemas of other tools are made of; their columns are among EXTRA_COLUMNS."""
 DIRECTIONS = ("", "up_", "down_")
@@ -464,6 +467,27 @@ def _raw(config: MeterConfig) -> list[Column]:
     return columns
 
 
+def _process(config: MeterConfig) -> list[Column]:
+    first = "of the first packet that says so, before all that of the first that a rule says it of"
+    null = "null where none does"
+    rows = (
+        ("process", "category", "", "command or package that sent the packets", f"{first}; {null}"),
+        ("pid", "uint32", "", "process id", f"{first}; {null}"),
+        ("uid", "uint32", "", "user id", f"{first}; {null}"),
+        ("sample", "category", "", "sample id of pcapML, hash key of a rule", f"{first}; {null}"),
+        (
+            *("label_by", "category", "", "who says what the flow is"),
+            "rule, pcapdroid, ptcpdump, pktap, process_block, pcapml, inside (the capture) or name (of the file): who "
+            "gave the app, else the rest; null without any",
+        ),
+        (
+            *("label_conflicts", "int64", "packets", "packets that say something else"),
+            "number of packets whose label is there and is not the record's",
+        ),
+    )
+    return [Column(name, kind, unit, "process", "label", text, formula) for name, kind, unit, text, formula in rows]
+
+
 _FIELD = "field {name} of the label template, null where the path does not match it; without one, of the label inside"
 _LABELS = {
     name: Column(name, "category", "", "core", "label", text, _FIELD.format(name=name))
@@ -507,6 +531,7 @@ _COLUMNS: dict[str, Callable[[MeterConfig], Iterable[Column]]] = {
     "payload": _payload,
     "distribution": _distribution,
     "raw": _raw,
+    "process": _process,
 }
 
 

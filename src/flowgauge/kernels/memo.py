@@ -1,8 +1,8 @@
 """Memo: what was found once about some bytes of packets, looked up again without Python.
 
-A packet's key (its options, a header of its capture, a trailer) is put into `key` word by word. Known keys are found by a
-hash with a secret seed and compared as a whole; what was found are label numbers, each from some time on. Keys are
-added by flowgauge.sources.memo.
+A packet's key (its options, a header of its capture, a trailer) is put into `key` word by word. Known keys are found
+by a hash with a secret seed and compared as a whole; what was found are label numbers, each from some time on. Keys
+are added by flowgauge.sources.memo.
 """
 
 from __future__ import annotations
@@ -60,21 +60,18 @@ class Memo(NamedTuple):
 
 @helper
 def put_word(memo, word):
-    """One more word of the key; False where there is no room."""
+    """One more word of the key, which has room for it."""
     s = memo.state[0]
-    if s.words >= len(memo.key):
-        return False
     memo.key[s.words] = word
     s.words += 1
-    return True
 
 
 @helper
 def _is_kept(memo, entry):
-    for word in range(entry.words):
-        if memo.kept[entry.begin + word] != memo.key[word]:
-            return False
-    return True
+    word = np.int64(0)
+    while word < entry.words and memo.kept[entry.begin + word] == memo.key[word]:
+        word += 1
+    return word == entry.words
 
 
 @helper

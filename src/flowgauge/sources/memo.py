@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flowgauge.kernels.memo import CHOICE, ENTRY, STATE, Memo
 
 MOST_ENTRIES = 1 << 16
 MOST_KEPT = 1 << 20  # words of all keys
 MOST_KEY = 1 << 14  # words of one
+LEAST_KEY = 16  # for what is put into it though it is not looked up
 
 Choices = Sequence[tuple[int, int]]
 """(from when on in ns, label number), the latest first; at least one."""
@@ -25,7 +27,7 @@ class LabelMemo:
     """
 
     def __init__(self, on: bool) -> None:
-        entries, kept, key = (MOST_ENTRIES, MOST_KEPT, MOST_KEY) if on else (1, 1, 1)
+        entries, kept, key = (MOST_ENTRIES, MOST_KEPT, MOST_KEY) if on else (1, 1, LEAST_KEY)
         self.arrays: Any = Memo(
             state=np.zeros(1, STATE).view(np.recarray),
             index=np.zeros(2 * entries, np.int32),
@@ -48,14 +50,14 @@ class LabelMemo:
         return int(self._state.unread)
 
     @property
-    def key(self) -> bytes:
-        """The key that was looked up last."""
-        data: bytes = self.arrays.key[: self._state.words].tobytes()
-        return data
+    def key(self) -> NDArray[np.uint32]:
+        """The words of the key that was looked up last."""
+        words: NDArray[np.uint32] = self.arrays.key[: self._state.words]
+        return words
 
     def add(self, choices: Choices) -> None:
         """What was found of the key that was looked up last."""
-        words, choices = int(self._state.words), choices[: MOST_ENTRIES]
+        words, choices = int(self._state.words), choices[:MOST_ENTRIES]
         full = self._entries == len(self.arrays.entries) or self._kept + words > len(self.arrays.kept)
         if full or self._choices + len(choices) > len(self.arrays.choices):
             self.forget()
