@@ -34,7 +34,7 @@ from flowgauge.sources.window import Interface, Window
 MAGIC = int(SECTION).to_bytes(4, "big")
 _ORDERS = {b"\x1a\x2b\x3c\x4d": ">", b"\x4d\x3c\x2b\x1a": "<"}
 
-_SECTION_BYTES, _INTERFACE_BYTES, _PROCESS_BYTES = 28, 20, 16  # of the shortest blocks
+_SECTION_BYTES, _INTERFACE_BYTES = 28, 20  # of the shortest blocks
 _SECTION_OPTIONS = 24  # where they begin
 _MOST_HEADER = 1 << 20  # bytes of a section header whose comments are looked at
 _GLANCED_BYTES = 1 << 16
@@ -122,7 +122,7 @@ class PcapngReader:
         if order is None:
             return "a section header has an unknown byte order", 0
         kind, length = struct.unpack(order + "II", head[:8])
-        shortest = _SECTION_BYTES if section else _PROCESS_BYTES if kind in KINDS else _INTERFACE_BYTES
+        shortest = _SECTION_BYTES if section else int(MIN_BLOCK) if kind in KINDS else _INTERFACE_BYTES
         if not shortest <= length <= MAX_BLOCK or length % 4:
             return _FAULTS[BAD_BLOCK], 0
         if window.available < length:
