@@ -114,7 +114,9 @@ class Task(NamedTuple):
 NOBODY = Task(-1, "")
 
 
-def pktap_header(task: Task, effective: Task = NOBODY, *, link: int = RAW_IP, length: int = 108, kind: int = 1) -> bytes:
+def pktap_header(
+    task: Task, effective: Task = NOBODY, *, link: int = RAW_IP, length: int = 108, kind: int = 1
+) -> bytes:
     """Apple's packet tap header, little-endian."""
     head = struct.pack("<III24sIIII", length, kind, link, b"en0", 0, 2, 0, 0)
     first = struct.pack("<i20sIHH", task.pid, task.command.encode()[:20], 0, 6, 0)

@@ -10,7 +10,7 @@ import numpy as np
 from flowgauge.kernels._jit import byte_helper, byte_kernel
 from flowgauge.kernels.bytes import be16, be32, le32
 from flowgauge.kernels.crc import crc32
-from flowgauge.kernels.memo import UNKNOWN, look_up, put_word
+from flowgauge.kernels.memo import UNKNOWN, look_up
 from flowgauge.kernels.rarelinks import LINK_PKTAP, LINK_USER2
 
 U, U32 = np.uint64, np.uint32
@@ -19,13 +19,15 @@ ETHERNET_BYTES, TRAILER_BYTES = U(14), U(32)
 TRAILER_MAGIC = U(0x01072021)
 MOST_PADDING = U(3)
 PKTAP_BYTES = U(108)
+WORDS = 6  # of an id and a name of 20 bytes
 
 
 @byte_helper
-def _put(data, at, words, memo):
-    """Add so many little-endian words to the key."""
-    for word in range(words):
-        put_word(memo, U32(le32(data, at + U(4 * word))))
+def _put(data, at, first, memo):
+    """Put the six little-endian words at `at` into the key, from word `first` on; it ends behind them."""
+    for word in range(WORDS):
+        memo.key[first + word] = U32(le32(data, at + U(4 * word)))
+    memo.state[0].words = first + WORDS
 
 
 @byte_helper
@@ -34,8 +36,8 @@ def _put_pktap(data, begin, end, memo):
     memo.state[0].words = 0
     size = le32(data, begin) if end - begin >= PKTAP_BYTES else U(0)
     if PKTAP_BYTES <= size <= end - begin and le32(data, begin + U(4)) == U(1):
-        _put(data, begin + U(52), 6, memo)
-        _put(data, begin + U(84), 6, memo)
+        _put(data, begin + U(52), 0, memo)
+        _put(data, begin + U(84), WORDS, memo)
 
 
 @byte_helper
@@ -59,7 +61,7 @@ def _put_trailer(data, q, memo, table):
         return
     if crc32(data, begin, end - U(4), table) != le32(data, end - U(4)):
         return
-    _put(data, end - U(28), 6, memo)
+    _put(data, end - U(28), 0, memo)
     cut = TRAILER_BYTES
     captured = end - begin - TRAILER_BYTES
     true = ETHERNET_BYTES + _ip_bytes(data, begin, end - TRAILER_BYTES)

@@ -1,6 +1,6 @@
 """Memo: what was found once about some bytes of packets, looked up again without Python.
 
-A packet's key (its options, a header of its capture, a trailer) is put into `key` word by word. Known keys are found
+A packet's key (its options, a header of its capture, a trailer) is put into `key`. Known keys are found
 by a hash with a secret seed and compared as a whole; what was found are label numbers, each from some time on. Keys
 are added by flowgauge.sources.memo.
 """
@@ -59,14 +59,6 @@ class Memo(NamedTuple):
 
 
 @helper
-def put_word(memo, word):
-    """One more word of the key, which has room for it."""
-    s = memo.state[0]
-    memo.key[s.words] = word
-    s.words += 1
-
-
-@helper
 def _is_kept(memo, entry):
     word = np.int64(0)
     while word < entry.words and memo.kept[entry.begin + word] == memo.key[word]:
@@ -78,8 +70,8 @@ def _is_kept(memo, entry):
 def _find(memo):
     """The entry of the key, -1 without one."""
     s = memo.state[0]
-    found = s.seed
-    for word in range(s.words):
+    found, words = s.seed, s.words
+    for word in range(words):
         found = (found ^ U(memo.key[word])) * _MIXER
         found ^= found >> U(29)
     s.hash = found
@@ -88,7 +80,7 @@ def _find(memo):
     while memo.index[place] != 0:
         number = memo.index[place] - 1
         entry = memo.entries[number]
-        if entry.hash == found and entry.words == s.words and _is_kept(memo, entry):
+        if entry.hash == found and entry.words == words and _is_kept(memo, entry):
             return np.int64(number)
         place = (place + U(1)) & mask
     return np.int64(-1)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from flowgauge.kernels._jit import byte_helper, byte_kernel, helper, inline_byte_helper
-from flowgauge.kernels.memo import UNKNOWN, look_up, put_word
+from flowgauge.kernels.memo import UNKNOWN, look_up
 from flowgauge.kernels.records import (
     BAD_BLOCK,
     BAD_PACKET,
@@ -134,33 +134,38 @@ def _packet(words, at, length, order, interfaces):
 
 @byte_helper
 def _put_options(words, at, end, order, memo):
-    """Make a key of the options at..end that tell of a process, as they are; whether one breaks off or has no room."""
-    memo.state[0].words = 0
+    """Make a key of the options at..end that tell of a process, as they are.
+
+    Returns (words of the key, whether an option breaks off or has no room).
+    """
+    count, room = U(0), U(len(memo.key))
     while end - at >= U(4):
         head = aligned_word(words, at, order.foreign)
         code, length = head & U(0xFFFF), head >> U(16)
         if order.big != U(0):
             code, length = length, code
         if code == U(0):
-            return False
-        stop = at + U(4) + ((length + U(3)) & ~U(3))
-        if stop > end:
-            return True
+            break
+        size = U(4) + ((length + U(3)) & ~U(3))
+        if size > end - at:
+            return count, True
         if code in (COMMENT, PROCESS_THREAD, DARWIN_INDEX, DARWIN_EFFECTIVE):
-            if I64((stop - at) >> U(2)) > len(memo.key) - memo.state[0].words:
-                return True
-            for word in range(at >> U(2), stop >> U(2)):
-                put_word(memo, words[word])
-        at = stop
-    return False
+            if size >> U(2) > room - count:
+                return count, True
+            for word in range(size >> U(2)):
+                memo.key[count + U(word)] = words[(at >> U(2)) + U(word)]
+            count += size >> U(2)
+        at += size
+    return count, False
 
 
 @byte_helper
 def _label(words, at, end, order, memo, time):
     """The label number of a packet with options at..end; UNKNOWN where Python has to read the key first."""
-    breaks_off = _put_options(words, at, end, order, memo)
+    count, breaks_off = _put_options(words, at, end, order, memo)
     label = U32(0)
-    if memo.state[0].words > 0:
+    if count > U(0):
+        memo.state[0].words = I64(count)
         label = look_up(memo, time)
     if breaks_off and label != UNKNOWN:
         memo.state[0].unread += 1
