@@ -147,7 +147,7 @@ def test_the_checksum_is_taken_of_any_number_of_bytes(length: int) -> None:
     """A trailer's CRC-32 is that of zlib, however many bytes there are before it; one more or less is wrong."""
     data = random.Random(length).randbytes(length)
     frame = made_up_frame(packet(1000, data), CHAT)
-    wrong = frame[:20] + bytes([frame[20] ^ 1]) + frame[21:]
+    wrong = frame[:8] + b"\1" + frame[9:]
     content = write_pcap([(nanoseconds(number), record) for number, record in enumerate((frame, wrong))])
     (row,) = rows_of(content)
     assert row["frame_bytes"] == 14 + 28 + length + len(frame)
@@ -520,8 +520,8 @@ def test_more_comments_than_there_is_room_for_are_counted() -> None:
     """Comments behind the first 64 KiB of a packet's are not read."""
     said = [*comments("s=1,proc=a"), *[(COMMENT, b"x" * 60000)] * 3]
     content = commented([(0, packet(1000), said)] * 2)
-    assert labels_of(content)[1000][0] == "a"
-    assert counters_of(content)["labels_unread"] == 2
+    assert labels_of(content, features="process")[1000][0] == "a"
+    assert counters_of(content, features="process")["labels_unread"] == 2
 
 
 def test_a_thread_option_of_another_length_says_nothing() -> None:

@@ -78,7 +78,7 @@ def test_times_bound_a_rule(tmp_path: Path, rule: str, expected: list[int]) -> N
 
 
 def test_rules_win_over_what_packets_say(tmp_path: Path) -> None:
-    """A flow that a rule labels, in whichever packet, has the rule's label; packets that say otherwise are conflicts."""
+    """A flow has the label of a rule that labels any of its packets; packets that say otherwise are conflicts."""
     said = [comments("s=1,proc=a"), comments("s=1,proc=a"), [], comments("s=1,proc=a")]
     lengths = [1, 1, 9, 1]
     rows = [(n, ip4(udp(1000, 53, bytes(lengths[n]))), said[n]) for n in range(4)]
