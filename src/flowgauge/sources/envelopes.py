@@ -37,10 +37,13 @@ class FrameLabels:
         trailers = around.has_trailers
         if not trailers and (self._labels is None or not around.has_pktap):
             return
-        if self._memo is None:
-            self._memo = LabelMemo(self._labels is not None)
-        while (begin := label_frames(data, batch, begin, stop, self._memo.arrays, trailers, CRC_TABLE)) < stop:
-            self._look_up(self._memo, trailers)
+        memo = self._memo = self._memo or LabelMemo(self._labels is not None)
+        while (begin := label_frames(data, batch, begin, stop, memo.arrays, trailers, CRC_TABLE)) < stop:
+            self._look_up(memo, trailers)
+
+    def compile(self, data: NDArray[np.uint8], batch: PacketBatch) -> None:
+        """Call the kernel for no rows."""
+        label_frames(data, batch, 0, 0, LabelMemo(False).arrays, False, CRC_TABLE)
 
     def _look_up(self, memo: LabelMemo, trailers: bool) -> None:
         assert self._labels is not None

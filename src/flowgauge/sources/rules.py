@@ -44,13 +44,18 @@ class RuleLabels:
     def label(self, data: NDArray[np.uint8], batch: PacketBatch, begin: int, stop: int, big_endian: bool) -> str | None:
         """Label rows begin..stop, whose bytes lie in `data`; the message where a rule cannot be applied to one."""
         while begin < stop:
-            rules = k.Rules(
-                self._code, self._sets[int(big_endian)], self._starts, self._labels, self._begins, self._ends
-            )
-            begin = k.label_rows(data, batch, begin, stop, rules)
+            begin = k.label_rows(data, batch, begin, stop, self._compiled(big_endian))
             if begin < stop and (fault := self._meet(int(batch.packets[begin].link), big_endian)):
                 return fault
         return None
+
+    def compile(self, data: NDArray[np.uint8], batch: PacketBatch) -> None:
+        """Call the kernel for no rows."""
+        k.label_rows(data, batch, 0, 0, self._compiled(False))
+
+    def _compiled(self, big_endian: bool) -> k.Rules:
+        sets = self._sets[int(big_endian)]
+        return k.Rules(self._code, sets, self._starts, self._labels, self._begins, self._ends)
 
     def _meet(self, link: int, big_endian: bool) -> str | None:
         """Compile all rules for a link type; the message where that cannot be."""
