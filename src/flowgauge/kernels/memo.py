@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flowgauge.kernels._jit import helper
+from flowgauge.kernels._jit import inline_helper
 from flowgauge.kernels.packet import I32
 
 U, U32 = np.uint64, np.uint32
@@ -58,7 +58,7 @@ class Memo(NamedTuple):
     key: np.ndarray  # uint32: those of the key at hand
 
 
-@helper
+@inline_helper
 def _is_kept(memo, entry):
     word = np.int64(0)
     while word < entry.words and memo.kept[entry.begin + word] == memo.key[word]:
@@ -66,7 +66,7 @@ def _is_kept(memo, entry):
     return word == entry.words
 
 
-@helper
+@inline_helper
 def _find(memo):
     """The entry of the key, -1 without one."""
     s = memo.state[0]
@@ -86,7 +86,7 @@ def _find(memo):
     return np.int64(-1)
 
 
-@helper
+@inline_helper
 def look_up(memo, time):
     """The label of the key at a time, in ns: that which holds then, before all of them the earliest; or UNKNOWN."""
     number = _find(memo)

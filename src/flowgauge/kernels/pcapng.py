@@ -132,7 +132,7 @@ def _packet(words, at, length, order, interfaces):
     return at + header, caplen, aligned_word(words, at + U(24), foreign), time, i.link
 
 
-@byte_helper
+@inline_byte_helper
 def _put_options(words, at, end, order, memo):
     """Make a key of the options at..end that tell of a process, as they are.
 
@@ -159,7 +159,7 @@ def _put_options(words, at, end, order, memo):
     return count, False
 
 
-@byte_helper
+@inline_byte_helper
 def _label(words, at, end, order, memo, time):
     """The label number of a packet with options at..end; UNKNOWN where Python has to read the key first."""
     count, breaks_off = _put_options(words, at, end, order, memo)
