@@ -468,21 +468,22 @@ def _raw(config: MeterConfig) -> list[Column]:
 
 
 def _process(config: MeterConfig) -> list[Column]:
-    first = "of the first packet that says so, before all that of the first that a rule says it of"
-    null = "null where none does"
+    label = "of the record's label"
+    null = "null where it has none, or none that says so"
     rows = (
-        ("process", "category", "", "command or package that sent the packets", f"{first}; {null}"),
-        ("pid", "uint32", "", "process id", f"{first}; {null}"),
-        ("uid", "uint32", "", "user id", f"{first}; {null}"),
-        ("sample", "category", "", "sample id of pcapML, hash key of a rule", f"{first}; {null}"),
+        ("process", "category", "", "command or package that sent the packets", f"{label}; {null}"),
+        ("pid", "uint32", "", "process id", f"{label}; {null}"),
+        ("uid", "uint32", "", "user id", f"{label}; {null}"),
+        ("sample", "category", "", "sample id of pcapML, hash key of a rule", f"{label}; {null}"),
         (
             *("label_by", "category", "", "who says what the flow is"),
             "rule, pcapdroid, ptcpdump, pktap, process_block, pcapml, inside (the capture) or name (of the file): who "
-            "gave the app, else the rest; null without any",
+            "gave app, else who gave the rest; null without any",
         ),
         (
             *("label_conflicts", "int64", "packets", "packets that say something else"),
-            "number of packets whose label is there and is not the record's",
+            "number of packets with another label than the record's, which is that of the part before, else of the "
+            "first packet with one; the first of a rule takes the place of one that is no rule's",
         ),
     )
     return [Column(name, kind, unit, "process", "label", text, formula) for name, kind, unit, text, formula in rows]
@@ -490,8 +491,11 @@ def _process(config: MeterConfig) -> list[Column]:
 
 _FIELD = "field {name} of the label template, null where the path does not match it; without one, of the label inside"
 _LABELS = {
-    name: Column(name, "category", "", "core", "label", text, _FIELD.format(name=name))
-    for name, text in (("app", "application"), ("action", "what the application was doing"))
+    name: Column(name, "category", "", "core", "label", text, before + _FIELD.format(name=name))
+    for name, text, before in (
+        ("app", "application", "with group process what packets or rules say; else "),
+        ("action", "what the application was doing", ""),
+    )
 } | {
     BACKGROUND: Column(
         BACKGROUND,

@@ -12,6 +12,8 @@ import pytest
 
 import flowgauge as fg
 from captures import block, enhanced, interface, section, write_pcap
+from flowgauge.capture.pcapng import Description, head
+from flowgauge.labels.inside import to_comment
 from flowgauge.labels.process import of_comments
 from flowgauge.run import Hooks, Run
 from packets import RAW_IP, A, B, Layer, eth, ip4, ip6, tcp, udp
@@ -449,6 +451,18 @@ def test_a_label_inside_is_told_too() -> None:
     rows = {row["client_port"]: row for row in rows_of(content)}
     assert [rows[1000][name] for name in ("app", "action", "pid", "label_by")] == ["chat", "call", None, "inside"]
     assert [rows[2000][name] for name in ("app", "action", "pid", "label_by")] == ["chat", "call", 5, "inside"]
+
+
+def test_a_capture_of_the_recorder_says_that_its_label_is_inside(tmp_path: Any) -> None:
+    """What `flowgauge record` writes has the label of the take, and no packet says anything else."""
+    of = Description("eth0", 1, 65535, None, "", "", "", "flowgauge")
+    frame = eth(packet(1000))
+    path = tmp_path / "take.pcapng"
+    comment = to_comment({"app": "chat", "action": "call"}, {"take": 1})
+    path.write_bytes(head(of, comment) + enhanced(ticks(0) * 1000, frame))
+    assert "label_by" not in fg.read(path).column_names
+    (row,) = fg.read(path, features="process").to_pylist()
+    assert [row[name] for name in ("app", "action", "label_by", "label_conflicts")] == ["chat", "call", "inside", 0]
 
 
 def test_the_group_is_on_where_a_capture_says_so() -> None:
