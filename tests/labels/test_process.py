@@ -424,6 +424,19 @@ def test_more_keys_than_the_memo_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(label[6] == 0 for label in found.values())
 
 
+def test_labels_beyond_their_memory_are_left_out_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Labels take bounded memory: flows whose label has no room have none, and that is told."""
+    from flowgauge.labels import process
+
+    monkeypatch.setattr(process, "MOST_BYTES", 3000)
+    content = commented([(number / 10, packet(1000 + number), comments(f"s={number},proc=p")) for number in range(30)])
+    found = labels_of(content)
+    labelled = [port for port, label in found.items() if label[0]]
+    assert labelled == list(range(1000, 1000 + len(labelled)))
+    assert 3 < len(labelled) < 10
+    assert counters_of(content)["labels_unread"] == 30 - len(labelled)
+
+
 def test_files_of_one_trace_share_their_labels() -> None:
     """With join, a flow that goes on in the next file keeps its label, and the same words are no conflict."""
     parts = [commented([(second, packet(1000), comments("s=1,proc=a"))]) for second in (0, 1)]

@@ -7,6 +7,7 @@ FIRST_RULE on are those of rules, which win over what packets say.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -17,7 +18,9 @@ PCAPDROID, PTCPDUMP, PKTAP, PROCESS_BLOCK, PCAPML, RULE = (
 INSIDE, NAME = "inside", "name"
 
 FIRST_RULE = 1 << 30
-MOST_LABELS = 1 << 22
+MOST_BYTES = 1 << 29
+"""Memory of all labels; what would need more is left out."""
+_LABEL_BYTES = 300  # of a label without its texts
 _MOST_TEXT = 1024  # characters
 _MOST_COMMENT = 8192
 _MOST_ID = 0xFFFFFFFF
@@ -43,6 +46,7 @@ class ProcessLabels:
 
     def __init__(self) -> None:
         self.left_out = 0
+        self._room = MOST_BYTES
         self._numbers: dict[ProcessLabel, int] = {}
         self._labels: list[ProcessLabel] = []
         self._rules: list[ProcessLabel] = []
@@ -54,9 +58,11 @@ class ProcessLabels:
         known = self._numbers.get(label)
         if known is not None:
             return known
-        if len(self._numbers) >= MOST_LABELS:
+        size = _LABEL_BYTES + sum(map(sys.getsizeof, label))
+        if size > self._room:
             self.left_out += 1
             return 0
+        self._room -= size
         of_rule = label.by == RULE
         labels = self._rules if of_rule else self._labels
         labels.append(label)

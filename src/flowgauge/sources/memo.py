@@ -41,10 +41,6 @@ class LabelMemo:
         self._entries = self._kept = self._choices = 0
 
     @property
-    def on(self) -> bool:
-        return bool(self._state.on)
-
-    @property
     def unread(self) -> int:
         """Packets whose options break off or have no room."""
         return int(self._state.unread)
