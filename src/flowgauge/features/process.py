@@ -11,8 +11,7 @@ import numpy as np
 from flowgauge.config import MeterConfig
 from flowgauge.features._feature import Array, Feature, Layout, Values, look_ahead, state_dtype
 from flowgauge.kernels._jit import kernel
-from flowgauge.kernels.packet import CONTINUES
-from flowgauge.labels.process import FIRST_RULE
+from flowgauge.kernels.packet import CONTINUES, FIRST_RULE
 from flowgauge.memory import Memory
 
 STATE = state_dtype(

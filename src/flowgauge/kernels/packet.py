@@ -34,6 +34,9 @@ NO_IP_HEADER = np.uint8(255)
 # gap and gap_direction of a packet that has no predecessor.
 NO_GAP = np.int64(-1)
 
+# Numbers of labels from here on are those of rules, which win over what packets say.
+FIRST_RULE = np.uint32(1 << 30)
+
 # Values of the field `fragment`.
 NOT_FRAGMENT, FIRST_FRAGMENT, TAIL_FRAGMENT = np.uint8(0), np.uint8(1), np.uint8(2)
 

@@ -11,13 +11,14 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from flowgauge.kernels.packet import FIRST_RULE
+
 PCAPDROID, PTCPDUMP, PKTAP, PROCESS_BLOCK, PCAPML, RULE = (
     *("pcapdroid", "ptcpdump", "pktap", "process_block", "pcapml", "rule"),
 )
 """Who says so, in the column `label_by`; labels of whole files are by INSIDE or NAME."""
 INSIDE, NAME = "inside", "name"
 
-FIRST_RULE = 1 << 30
 MOST_BYTES = 1 << 29
 """Memory of all labels; what would need more is left out."""
 _LABEL_BYTES = 300  # of a label without its texts
@@ -66,14 +67,14 @@ class ProcessLabels:
         of_rule = label.by == RULE
         labels = self._rules if of_rule else self._labels
         labels.append(label)
-        number = len(labels) + (FIRST_RULE - 1 if of_rule else 0)
+        number = len(labels) + (int(FIRST_RULE) - 1 if of_rule else 0)
         self._numbers[label] = number
         return number
 
     def of(self, number: int) -> ProcessLabel | None:
         """The label with this number."""
         if number >= FIRST_RULE:
-            return self._rules[number - FIRST_RULE]
+            return self._rules[number - int(FIRST_RULE)]
         return self._labels[number - 1] if number else None
 
 
