@@ -13,10 +13,9 @@ from typing import NamedTuple
 
 from flowgauge.kernels.packet import FIRST_RULE
 
-PCAPDROID, PTCPDUMP, PKTAP, PROCESS_BLOCK, PCAPML, RULE = (
-    *("pcapdroid", "ptcpdump", "pktap", "process_block", "pcapml", "rule"),
-)
-"""Who says so, in the column `label_by`; labels of whole files are by INSIDE or NAME."""
+# Who says so, in the column `label_by`: the capture of a packet, a rule, or the label of a whole capture.
+PCAPDROID, PTCPDUMP, PKTAP, PROCESS_BLOCK, PCAPML = "pcapdroid", "ptcpdump", "pktap", "process_block", "pcapml"
+RULE = "rule"
 INSIDE, NAME = "inside", "name"
 
 MOST_BYTES = 1 << 29
