@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
@@ -27,23 +28,27 @@ from flowgauge.kernels.link import LINK_NAMES
 from flowgauge.kernels.packet import BATCH_ROWS, FILTERED, REASONS, make_batch
 from flowgauge.labels import make_labeller
 from flowgauge.labels.inside import fields_of, label_of, marks_of
+from flowgauge.labels.process import INSIDE, ProcessLabels
+from flowgauge.labels.rules import read_rules
 from flowgauge.meter import Meter
 from flowgauge.schema import VERSION as COLUMNS_VERSION
 from flowgauge.schema import arrow_schema
 from flowgauge.schemas import Schema, get_schema
 from flowgauge.sinks import open_sink
-from flowgauge.sources.capture import Capture, first_time, open_capture, read_inside
+from flowgauge.sources.capture import NOTHING_SEEN, Capture, Glance, first_time, glance, open_capture
 from flowgauge.sources.clock import Clock
-from flowgauge.sources.discover import CaptureInput, Found, find_captures
+from flowgauge.sources.discover import CaptureInput, find_captures
 from flowgauge.sources.filters import Filter
 from flowgauge.sources.live import LiveSource
 from flowgauge.sources.reorder import Reorder
+from flowgauge.sources.rules import RuleLabels
 from flowgauge.stats import RunStats
 from flowgauge.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from flowgauge.sources.streams import Source as Input
 
+PROCESS = "process"
 _PROGRESS_SECONDS = 0.1
 _UNKNOWN_LINK = list(REASONS).index("unknown_link")
 _NEW_CACHE = "compiling kernels, once on this machine (30 to 60 s) …"
@@ -81,6 +86,7 @@ class Run:
         label: str | None = None,
         label_split: str | None = None,
         label_strict: bool = False,
+        rules: str | os.PathLike[str] | None = None,
         join: bool = False,
         strict: bool = False,
         rows: int = BATCH_ROWS,
@@ -96,9 +102,14 @@ class Run:
         self._found = find_captures(inputs)
         self.stats.skipped += self._found.skipped
         self.stats.failed.update(self._found.failed)
-        self._labels = self._read_labels(self._found, label_strict)
+        glances = [_glance(capture) for capture in self._found.captures]
+        self._labels = self._read_labels(glances, label_strict)
+        if rules is not None or any(seen.has_processes for seen in glances):
+            self.config = make_config(features=[*self.config.features, PROCESS], **options)
+        self.processes = ProcessLabels() if PROCESS in self.config.features else None
+        self.rules = _compiled(rules, self.processes)
         self.watch = Stopwatch()
-        self.meter = Meter(self.config, self.label_fields, self.watch, self.schema.extras)
+        self.meter = Meter(self.config, self.label_fields, self.watch, self.schema.extras, self.processes)
         self.decoder = Decoder(self.config.tunnels)
         self.duplicates = Estimate() if self.config.dedup is None else Removal(self.config.dedup)
         self.filter = None if self.config.filter is None else Filter(self.config.filter)
@@ -138,11 +149,11 @@ class Run:
         warmup(groups)
         return time.perf_counter() - begin
 
-    def _read_labels(self, found: Found, strict: bool) -> list[dict[str, str] | None]:
+    def _read_labels(self, glances: list[Glance], strict: bool) -> list[dict[str, str] | None]:
         """The label of each capture: of the template where there is one, else the one that is inside."""
-        labeller = self.labeller
+        labeller, found = self.labeller, self._found
         if labeller is None:
-            insides = [_inside(capture) for capture in found.captures]
+            insides = [seen.inside for seen in glances]
             self._fields = tuple(dict.fromkeys(name for inside in insides for name in fields_of(inside)))
             labels = [label_of(inside) for inside in insides]
         else:
@@ -201,13 +212,14 @@ class Run:
         """Begin to meter a capture; its number."""
         if self.labeller is not None:
             return self.meter.begin_capture(name, labels)
-        return self.meter.begin_capture(name, label_of(capture.inside), marks_of(capture.inside))
+        return self.meter.begin_capture(name, label_of(capture.inside), marks_of(capture.inside), INSIDE)
 
     def _open(self, source: Any) -> Capture | LiveSource:
         if isinstance(source, LiveSource):
             source.begin(self._clock, self.filter)
             return source
-        return open_capture(source, self._clock, timed=self.reorder is None, filter=self.filter)
+        timed, labels, rules = self.reorder is None, self.processes, self.rules
+        return open_capture(source, self._clock, timed=timed, filter=self.filter, labels=labels, rules=rules)
 
     def _loop(self, capture: Capture | LiveSource, source: CaptureInput) -> Iterator[pa.RecordBatch]:
         stats = self.stats
@@ -316,6 +328,8 @@ class Run:
             self.watch.seconds["frames"] -= self.filter.seconds
         if sum(stats.reasons.values()) != stats.packets:
             raise FlowgaugeError(f"{stats.packets} packets read, {sum(stats.reasons.values())} accounted for: a defect")
+        if self.processes is not None and self.processes.left_out:
+            stats.counters["labels_unread"] = stats.counters.get("labels_unread", 0) + self.processes.left_out
         stats.counters |= {"ip_length_lies": self.decoder.length_lies, **meter.counters, **self.duplicates.counters}
         if self.reorder is not None:
             stats.counters |= self.reorder.counters
@@ -342,13 +356,17 @@ def _groups(schema: Schema, features: Iterable[str] | str | None) -> Any:
     return [*chosen, *schema.features]
 
 
-def _inside(capture: CaptureInput) -> Mapping[str, Any]:
-    """What it says of itself; nothing also of one that cannot be read, which is reported when it is its turn."""
+def _glance(capture: CaptureInput) -> Glance:
+    """What its begin tells; nothing also of one that cannot be read, which is reported when it is its turn."""
     source = capture.source
     try:
-        return source.inside if isinstance(source, LiveSource) else read_inside(source)
+        return Glance(dict(source.inside), False) if isinstance(source, LiveSource) else glance(source)
     except SourceError:
-        return {}
+        return NOTHING_SEEN
+
+
+def _compiled(rules: str | os.PathLike[str] | None, labels: ProcessLabels | None) -> RuleLabels | None:
+    return None if rules is None or labels is None else RuleLabels(read_rules(rules), labels)
 
 
 def _first_time(capture: CaptureInput, otherwise: int) -> int:
@@ -360,8 +378,6 @@ def _first_time(capture: CaptureInput, otherwise: int) -> int:
 
 
 def _stored_size(capture: CaptureInput) -> int | None:
-    import os
-
     try:
         return os.path.getsize(capture.source)  # type: ignore[arg-type]
     except (OSError, TypeError):

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 VERSION = 1
 """Version of the column set; a changed formula raises it, with a line in the changelog."""
 
-GROUPS = ("core", "size", "iat", "flags", "tcp", "ip", "splt", "activity", "bulk", "payload", "distribution", "raw")
+GROUPS = (
+    *("core", "size", "iat", "flags", "tcp", "ip", "splt", "activity", "bulk", "payload", "distribution", "raw"),
+    "process",
+)
 HIDDEN_GROUPS = ("nfstream", "cic")
 """Groups that schemas of other tools are made of; their columns are among EXTRA_COLUMNS."""
 DIRECTIONS = ("", "up_", "down_")
@@ -464,10 +467,35 @@ def _raw(config: MeterConfig) -> list[Column]:
     return columns
 
 
+def _process(config: MeterConfig) -> list[Column]:
+    label = "of the record's label"
+    null = "null where it has none, or none that says so"
+    rows = (
+        ("process", "category", "", "command or package that sent the packets", f"{label}; {null}"),
+        ("pid", "uint32", "", "process id", f"{label}; {null}"),
+        ("uid", "uint32", "", "user id", f"{label}; {null}"),
+        ("sample", "category", "", "sample id of pcapML, hash key of a rule", f"{label}; {null}"),
+        (
+            *("label_by", "category", "", "who says what the flow is"),
+            "rule, pcapdroid, ptcpdump, pktap, process_block, pcapml, inside (the capture) or name (of the file): who "
+            "gave app, else who gave the rest; null without any",
+        ),
+        (
+            *("label_conflicts", "int64", "packets", "packets that say something else"),
+            "number of packets with another label than the record's, which is that of the part before, else of the "
+            "first packet with one; the first of a rule takes the place of one that is no rule's",
+        ),
+    )
+    return [Column(name, kind, unit, "process", "label", text, formula) for name, kind, unit, text, formula in rows]
+
+
 _FIELD = "field {name} of the label template, null where the path does not match it; without one, of the label inside"
 _LABELS = {
-    name: Column(name, "category", "", "core", "label", text, _FIELD.format(name=name))
-    for name, text in (("app", "application"), ("action", "what the application was doing"))
+    name: Column(name, "category", "", "core", "label", text, before + _FIELD.format(name=name))
+    for name, text, before in (
+        ("app", "application", "with group process what packets or rules say; else "),
+        ("action", "what the application was doing", ""),
+    )
 } | {
     BACKGROUND: Column(
         BACKGROUND,
@@ -507,6 +535,7 @@ _COLUMNS: dict[str, Callable[[MeterConfig], Iterable[Column]]] = {
     "payload": _payload,
     "distribution": _distribution,
     "raw": _raw,
+    "process": _process,
 }
 
 

@@ -40,6 +40,10 @@ def extract(
     label_strict: Annotated[
         bool, typer.Option("--label-strict", help="Stop before reading where a file has no label.")
     ] = False,
+    rules: Annotated[
+        str | None,
+        typer.Option(metavar="FILE.csv", help="Labels by packet filters, as pcapML's rules: BPF:<filter>,<label>."),
+    ] = None,
     reorder: Annotated[
         str | None,
         typer.Option(metavar="TIME", help="Put packets that come so late into order of time, e.g. 10ms [off]."),
@@ -63,6 +67,7 @@ def extract(
         "label": label,
         "label_split": label_split,
         "label_strict": label_strict or None,
+        "rules": rules,
         "reorder": reorder,
         "join": join or None,
         "strict": strict or None,

@@ -16,6 +16,7 @@ COUNTERS = {
     "tunnel_fragment": "fragments whose first one was metered as the packet inside; metered outside",
     "rst_ignored": "connections that went on after a reset",
     "dedup_forgotten": "packets forgotten before dedup's time was over; copies of them may have been metered",
+    "labels_unread": "packets and blocks whose word on processes makes no sense, or had no room",
     "lost": "packets that the system had no room for: more memory with --ring, or fewer packets with --filter",
     "reordered": "packets put into order of time",
     "reorder_late": "packets too late to be put into order; metered where they were",
