@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -65,6 +65,19 @@ def _tunnels(present: Array, stacks: Array) -> pa.DictionaryArray:
     return category_array(all_codes, text_array(texts), ~present)
 
 
+class Labels(Protocol):
+    """Labels that records have by themselves, whatever those of their capture are."""
+
+    def add_capture(self, source: str) -> None:
+        """The next capture has this name."""
+
+    def find(self, records: Array) -> Array | None:
+        """Where the labels of each record are, or None where nothing is to be labelled."""
+
+    def relabel(self, rows: Array, arrays: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
+        """Columns of labels in place of those in `arrays`."""
+
+
 _ENDS = tuple(tuple(f"{end}_{field}" for field in ("hi", "lo", "port")) for end in ("client", "server"))
 
 
@@ -87,7 +100,12 @@ class RecordBuilder:
     """Builds batches of native columns in schema order, and behind them of `extras` (of EXTRA_COLUMNS)."""
 
     def __init__(
-        self, config: MeterConfig, features: Sequence[Feature], labels: tuple[str, ...], extras: tuple[str, ...] = ()
+        self,
+        config: MeterConfig,
+        features: Sequence[Feature],
+        labels: tuple[str, ...],
+        extras: tuple[str, ...] = (),
+        truth: Labels | None = None,
     ) -> None:
         self.memory = Memory()
         self._hosts = config.key == "hosts"
@@ -101,12 +119,15 @@ class RecordBuilder:
         self._client_by = text_array(CLIENT_BY)
         self._end_reasons = text_array(END_REASONS)
         self._marks: list[Marks | None] | None = [] if BACKGROUND in labels else None
+        self._truth = truth
         self._rows: list[int] = []
         self._built = 0
         self._labels_of: list[Mapping[str, str]] = []
 
     def add_capture(self, source: str, labels: Mapping[str, str] | None, marks: Marks | None = None) -> int:
         """Number of a new capture with this name and these labels; `marks` tell its flows of the background."""
+        if self._truth is not None:
+            self._truth.add_capture(source)
         self._sources.add(source if self._anonymizer is None else self._anonymizer.name(source))
         for name, dictionary in self._labels.items():
             dictionary.add((labels or {}).get(name))
@@ -125,6 +146,7 @@ class RecordBuilder:
         records with a tunnel."""
         counts = np.bincount(flows["capture"])
         background = None if self._marks is None else _background(flows, self._marks)
+        found = None if self._truth is None else self._truth.find(flows)
         if self._anonymizer is not None:
             _anonymize(flows, self._anonymizer)
         for capture in np.flatnonzero(counts):
@@ -138,6 +160,8 @@ class RecordBuilder:
         arrays = self._texts(flows) | {"tunnel": _tunnels(flows["tunnel"] != 0, stacks)}
         if background is not None:
             arrays[BACKGROUND] = background
+        if self._truth is not None and found is not None:
+            arrays |= self._truth.relabel(found, arrays)
         pack = _Packer()
         arrays |= {name: value for name, value in values.items() if isinstance(value, pa.Array)}
         columns = [arrays.get(name) or pack(kind, dtype, *values[name]) for name, kind, dtype in self._fields]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pyarrow as pa
 
 from flowgauge.captureinfo import link_name
-from flowgauge.config import DEFAULT_FEATURES, make_config
+from flowgauge.config import DEFAULT_FEATURES, MeterConfig, make_config
 from flowgauge.decode import Decoder
 from flowgauge.duplicates import Estimate, Removal
 from flowgauge.errors import (
@@ -27,6 +27,7 @@ from flowgauge.kernels.link import LINK_NAMES
 from flowgauge.kernels.packet import BATCH_ROWS, FILTERED, REASONS, make_batch
 from flowgauge.labels import make_labeller
 from flowgauge.labels.inside import fields_of, label_of, marks_of
+from flowgauge.labels.truth import FIND_OFFSET, make_truth, no_truth
 from flowgauge.meter import Meter
 from flowgauge.schema import VERSION as COLUMNS_VERSION
 from flowgauge.schema import arrow_schema
@@ -42,6 +43,7 @@ from flowgauge.stats import RunStats
 from flowgauge.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
+    from flowgauge.labels.truth.truth import Truth
     from flowgauge.sources.streams import Source as Input
 
 _PROGRESS_SECONDS = 0.1
@@ -81,6 +83,8 @@ class Run:
         label: str | None = None,
         label_split: str | None = None,
         label_strict: bool = False,
+        truth: Any = None,
+        truth_offset: float | str | None = None,
         join: bool = False,
         strict: bool = False,
         rows: int = BATCH_ROWS,
@@ -89,16 +93,20 @@ class Run:
         self.schema: Schema = get_schema(schema)
         self.config = make_config(features=_groups(self.schema, features), **options)
         self.labeller = make_labeller(label, label_split)
+        self.truth = make_truth(truth, truth_offset)
+        self._finds_offset = truth_offset == FIND_OFFSET
         self.strict = strict
         self.stats = RunStats()
         self._hooks = hooks
         self._join = join
         self._found = find_captures(inputs)
+        if self._finds_offset:
+            _check_twice(self._found)
         self.stats.skipped += self._found.skipped
         self.stats.failed.update(self._found.failed)
         self._labels = self._read_labels(self._found, label_strict)
         self.watch = Stopwatch()
-        self.meter = Meter(self.config, self.label_fields, self.watch, self.schema.extras)
+        self.meter = Meter(self.config, self.label_fields, self.watch, self.schema.extras, self.truth)
         self.decoder = Decoder(self.config.tunnels)
         self.duplicates = Estimate() if self.config.dedup is None else Removal(self.config.dedup)
         self.filter = None if self.config.filter is None else Filter(self.config.filter)
@@ -112,8 +120,9 @@ class Run:
 
     @property
     def label_fields(self) -> tuple[str, ...]:
-        """Those of the template, or else all that captures have inside which can be looked at before they are read."""
-        return self._fields
+        """Those of the template, or else all that captures have inside which can be looked at before they are read; and
+        those of the truth table."""
+        return tuple(dict.fromkeys((*self._fields, *(self.truth.fields if self.truth is not None else ()))))
 
     def output_schema(self) -> pa.Schema:
         """Arrow schema of the output, with what made it: versions, and the options that change results."""
@@ -159,6 +168,8 @@ class Run:
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Native record batches as flows end."""
         begin = time.perf_counter()
+        if self._finds_offset and self.truth is not None:
+            self._find_offset(self.truth)
         for capture, labels in self._ordered():
             yield from self._one(capture, labels)
             if self.stats.interrupted:
@@ -168,6 +179,21 @@ class Run:
             self.meter.end_capture()
         yield from self.meter.flush()
         self._finish(time.perf_counter() - begin)
+
+    def _find_offset(self, truth: Truth) -> None:
+        """Read all captures once for their flows, and set the clock of the truth table by them."""
+        sources = [capture.source for capture in self._found.captures]
+        sample = truth.sample()
+        hooks = Hooks(should_stop=self._hooks.should_stop)
+        own = {name: value for name, value in vars(self.config).items() if value != getattr(MeterConfig, name)}
+        options: dict[str, Any] = {name: "off" if value is None else value for name, value in own.items()}
+        options |= {"features": "core", "anonymize": None}
+        before = Run(sources, hooks, join=self._join, **options)
+        before.meter = Meter(before.config, (), before.watch, truth=sample)
+        for _ in before.batches():
+            pass
+        if not before.stats.interrupted:
+            truth.set_offset(*sample.search())
 
     def _ordered(self) -> list[tuple[CaptureInput, dict[str, str] | None]]:
         """The captures in reading order: that of the inputs, or of their first packets with `join`."""
@@ -323,6 +349,9 @@ class Run:
         stats.flows, stats.rows = meter.flows, sum(meter.ended.values())
         stats.ended = dict(meter.ended)
         stats.limited = meter.limited
+        if self.truth is not None:
+            stats.truth, stats.labels = self.truth.stats(), self.truth.labels
+            return
         for labels, rows in meter.records.rows_by_label():
             name = "/".join(labels.get(field, "") for field in ("app", "action") if field in labels)
             if rows and name:
@@ -357,6 +386,20 @@ def _first_time(capture: CaptureInput, otherwise: int) -> int:
     except SourceError:
         return otherwise
     return otherwise if time_ns is None else time_ns
+
+
+def _check_twice(found: Found) -> None:
+    """Raise ConfigError where a capture can be read only once."""
+    import os
+
+    once = [
+        c.name for c in found.captures if not (isinstance(c.source, (str, os.PathLike)) and os.path.isfile(c.source))
+    ]
+    if once:
+        raise ConfigError(
+            f"truth_offset {FIND_OFFSET} reads captures twice, and {_some(once)} can be read only once: "
+            "name files, or give the offset in seconds"
+        )
 
 
 def _stored_size(capture: CaptureInput) -> int | None:
@@ -396,6 +439,8 @@ def _checked(run: Run, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordB
         warnings.warn(f"{name}: {damage}; the packets before were metered", stacklevel=3)
     if run.stats.unlabelled:
         warnings.warn(f"no label in the name of {_some(run.stats.unlabelled)}", stacklevel=3)
+    if run.stats.truth and not run.stats.truth["records_matched"] and run.stats.rows:
+        warnings.warn(no_truth(run.stats.truth), stacklevel=3)
     if run.stats.duplicates_suspected:
         share = f"{run.stats.duplicates_suspected:.0%}"
         warnings.warn(f"about {share} of the packets are copies of others; dedup='1ms' leaves them out", stacklevel=3)

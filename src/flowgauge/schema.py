@@ -29,6 +29,8 @@ TCP_FLAGS = ("fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr")
 LABEL_COLUMNS = ("app", "action")
 BACKGROUND = "background"
 """The label of flows that are not of what was done; see flowgauge.labels.background."""
+LABEL_BY = "label_by"
+"""Who says what the label of a flow is; there where more than one can."""
 
 _VIEW = {"": "both directions", "up_": "client to server", "down_": "server to client"}
 
@@ -478,7 +480,16 @@ _LABELS = {
         "why the flow may not be of the action",
         "open: the flow was there before the take; baseline: its server was met by the idle client; both as the "
         "capture lists them, else null",
-    )
+    ),
+    LABEL_BY: Column(
+        LABEL_BY,
+        "category",
+        "",
+        "core",
+        "label",
+        "who says what the label is",
+        "table: a row of the truth table that the record matches; else null",
+    ),
 }
 
 
