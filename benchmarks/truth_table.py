@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from measure import one_core
 
 from flowgauge.kernels.state import FLOW
 from flowgauge.labels.truth.truth import Truth
-from measure import one_core
 
 BATCH = 8192
 SPAN = 86_400  # s

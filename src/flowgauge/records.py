@@ -147,14 +147,14 @@ class RecordBuilder:
         counts = np.bincount(flows["capture"])
         background = None if self._marks is None else _background(flows, self._marks)
         found = None if self._truth is None else self._truth.find(flows)
-        if self._anonymizer is not None:
-            _anonymize(flows, self._anonymizer)
         for capture in np.flatnonzero(counts):
             self._rows[capture] += int(counts[capture])
         values: dict[str, Values] = {}
         rest = iter(states)
         for feature in self._features:
             values |= feature.finalize(*itertools.islice(rest, len(feature.states)), flows, self.memory)
+        if self._anonymizer is not None:  # behind what looks at addresses, and before any of them is written
+            _anonymize(flows, self._anonymizer)
         values["record"] = (np.arange(self._built, self._built + len(flows)), None)
         self._built += len(flows)
         arrays = self._texts(flows) | {"tunnel": _tunnels(flows["tunnel"] != 0, stacks)}

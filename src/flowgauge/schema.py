@@ -20,7 +20,21 @@ if TYPE_CHECKING:
 VERSION = 1
 """Version of the column set; a changed formula raises it, with a line in the changelog."""
 
-GROUPS = ("core", "size", "iat", "flags", "tcp", "ip", "splt", "activity", "bulk", "payload", "distribution", "raw")
+GROUPS = (
+    "core",
+    "size",
+    "iat",
+    "flags",
+    "tcp",
+    "ip",
+    "splt",
+    "activity",
+    "bulk",
+    "payload",
+    "distribution",
+    "raw",
+    "where",
+)
 HIDDEN_GROUPS = ("nfstream", "cic")
 """Groups that schemas of other tools are made of; their columns are among EXTRA_COLUMNS."""
 DIRECTIONS = ("", "up_", "down_")
@@ -466,6 +480,44 @@ def _raw(config: MeterConfig) -> list[Column]:
     return columns
 
 
+def _where() -> Iterable[Column]:
+    link = "or of a packet to ff:ff:ff:ff:ff:ff by {end}_mac"
+    for end in ("client", "server"):
+        address = f"{end}_ip is"
+        rows = (
+            (
+                "local",
+                "bool",
+                "feature",
+                f"whether the {end} is in a local network",
+                f"{address} in a net of local_net",
+            ),
+            (
+                *("multicast", "bool", "feature", f"whether the {end}'s address is one of a group"),
+                f"{address} in 224.0.0.0/4 or ff00::/8",
+            ),
+            (
+                *("broadcast", "bool", "feature", f"whether the {end}'s address is everybody's"),
+                f"{address} 255.255.255.255, the last address of an IPv4 net of local_net up to /30, "
+                f"{link.format(end=end)}",
+            ),
+            (
+                *("asn", "uint32", "id", f"autonomous system of the {end}"),
+                f"its number, by the databases of mmdb, for {end}_ip; null where none knows",
+            ),
+            (
+                *("as_org", "category", "id", f"organisation of the {end}'s autonomous system"),
+                f"its name, by the databases of mmdb, for {end}_ip; null where none knows",
+            ),
+            (
+                *("country", "category", "id", f"country of the {end}"),
+                f"ISO 3166 code, by the databases of mmdb, for {end}_ip; null where none knows",
+            ),
+        )
+        for name, kind, role, definition, formula in rows:
+            yield Column(f"{end}_{name}", kind, "", "where", role, definition, formula)
+
+
 _FIELD = "field {name} of the label template, null where the path does not match it; without one, of the label inside"
 _LABELS = {
     name: Column(name, "category", "", "core", "label", text, _FIELD.format(name=name))
@@ -518,6 +570,7 @@ _COLUMNS: dict[str, Callable[[MeterConfig], Iterable[Column]]] = {
     "payload": _payload,
     "distribution": _distribution,
     "raw": _raw,
+    "where": lambda config: _where(),
 }
 
 
