@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -355,6 +356,31 @@ def test_what_is_no_table_is_an_error(tmp_path: Any) -> None:
     for wrong in ("soon", float("nan"), True):
         with pytest.raises(ConfigError, match="truth_offset is seconds"):
             make_truth(tmp_path / "x.csv", wrong)
+
+
+def test_columns_of_arrow_may_be_of_any_single_type() -> None:
+    """Decimals, large texts and columns of nothing are read; lists are refused."""
+    table = pa.table(
+        {
+            "start": pa.array([Decimal("100.5"), None]),
+            "server": pa.array(["192.0.2.1", None], pa.large_string()),
+            "dst_port": pa.nulls(2),
+            "app": pa.array([True, False]),
+        }
+    ).rename_columns(["start", "server", "server_port", "app"])
+    assert found_rows(table, [RECORD, RECORD._replace(start=101 * SECOND)], ["a.pcap"]) == [1, 0]
+    with pytest.raises(ConfigError, match=r"the column 'app' holds list<.*: no text, number or time"):
+        Truth(pa.table({"server": ["192.0.2.1"], "app": [["x"]]}))
+
+
+def test_thousands_of_captures_have_their_own_rows() -> None:
+    """What a file matches is kept for each, however many come."""
+    names = [f"{number}.pcap" for number in range(3000)]
+    truth = Truth(pa.table({"file": ["2999.pcap", "*7.pcap", "17.pcap"], "app": ["x", "y", "z"]}))
+    for name in names:
+        truth.add_capture(name)
+    listed = [RECORD._replace(capture=number) for number in (0, 7, 17, 2999)]
+    assert truth.find(as_flows(listed)).tolist() == [-1, 1, 1, 0]
 
 
 def test_rows_without_a_record_are_named(tmp_path: Any) -> None:

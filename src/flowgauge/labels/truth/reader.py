@@ -58,6 +58,12 @@ def _reason(error: Exception) -> str:
 def _from_arrow(name: str, table: pa.Table) -> Table:
     header = read_header(name, table.column_names)
     numbers = (*header.conditions.values(), *header.labels.values())
+    for number in numbers:
+        kind = table.schema.field(number).type
+        if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+            raise ConfigError(
+                f"{name}: the column {table.column_names[number]!r} holds {kind}: no text, number or time"
+            )
     return _without_blank_rows(name, header, {number: _single(table.column(number)) for number in numbers})
 
 
@@ -119,7 +125,8 @@ def _single(column: pa.ChunkedArray) -> pa.Array:
     array = column.combine_chunks()
     if isinstance(array, pa.ChunkedArray):  # by older versions
         array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
-    if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
+    kind = array.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind):
         array = pc.utf8_trim_whitespace(array.cast(pa.string()))
         return pc.if_else(pc.equal(array, ""), pa.scalar(None, pa.string()), array)
     return array

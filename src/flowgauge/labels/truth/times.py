@@ -37,7 +37,7 @@ def read_times(values: Iterable[Any], half_day: bool, fail: Callable[[int, str],
     With `half_day` hours of `3/7/2017 3:56` without AM and PM are those of a clock with twelve, from 8 in the
     morning on, unless one of them is above 12. `fail` makes the error of the value at a place.
     """
-    listed = list(values)
+    listed = [value if value is None or isinstance(value, (str, int, float)) else str(value) for value in values]
     matches = [_YEAR_LAST.fullmatch(value.strip()) if isinstance(value, str) else None for value in listed]
     last = [match for match in matches if match]
     day_first = _is_day_first(last)

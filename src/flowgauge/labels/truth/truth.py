@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 BY_TABLE = "table"
 _CATEGORY = pa.dictionary(pa.int32(), pa.string())
+_NO_PATTERN = -2  # -1 is any file
 _GLOB = frozenset("*?[")
 _NOT_LISTED = 10  # rows without a flow that are named
 
@@ -46,7 +47,8 @@ class Files:
             else:
                 self._names.setdefault(tuple(texts), []).append(number)
                 self._depths.add(len(texts))
-        self._of_capture: list[list[int]] = []
+        self._of_capture = np.full((1, 0), _NO_PATTERN, np.int64)  # (capture, pattern); the last ones are not there yet
+        self._captures = 0
 
     def add(self, source: str) -> None:
         """The next capture has this name."""
@@ -54,18 +56,21 @@ class Files:
         spellings = [[*folders, plain_name(name)], [*folders, stem(name)]]
         found = {n for texts in spellings for n in self._exact(texts)}
         found |= {n for n, glob in self._globs if any(_fits(glob, texts) for texts in spellings)}
-        self._of_capture.append(sorted(found))
+        rows, width = self._of_capture.shape
+        if self._captures == rows or len(found) > width:
+            larger = np.full((max(rows, 2 * self._captures), max(width, len(found))), _NO_PATTERN, np.int64)
+            larger[:rows, :width] = self._of_capture
+            self._of_capture = larger
+        self._of_capture[self._captures, : len(found)] = sorted(found)
+        self._captures += 1
 
     def _exact(self, texts: list[str]) -> list[int]:
         return [n for depth in self._depths for n in self._names.get(tuple(texts[-depth:]), ())]
 
     def of(self, captures: Array) -> Array:
         """The patterns that the capture of each flow matches, (flow, pattern); -2 where there are no more."""
-        width = max(map(len, self._of_capture), default=0)
-        table = np.full((len(self._of_capture), width), -2, np.int64)
-        for number, found in enumerate(self._of_capture):
-            table[number, : len(found)] = found
-        return table[captures]
+        of_flow: Array = self._of_capture[captures]
+        return of_flow
 
 
 def _fits(glob: list[str], texts: list[str]) -> bool:
