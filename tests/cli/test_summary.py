@@ -156,3 +156,5 @@ def test_a_table_that_matches_nothing_is_told_with_what_to_try() -> None:
     assert "truth    labels.csv: 0 of 2,000 records matched by 0 of 12 rows" in summary(stats).splitlines()
     (note,) = notes(stats)
     assert note.startswith("no record matches a row of labels.csv") and "--truth-offset auto" in note
+    (note,) = notes(RunStats(truth={**TRUTH, "rows_matched": 0, "records_matched": 0}))
+    assert note.startswith("no record matches a row of labels.csv, whatever its clock")

@@ -146,6 +146,17 @@ def test_files_are_compared_as_label_templates_are(pattern: str, name: str, matc
     assert (one({"file": [pattern], "app": ["x"]}, RECORD, (name,)) == 0) is matches
 
 
+def test_rows_that_no_flow_can_match_match_none() -> None:
+    """Ends of two versions of IP, and protocols that are not of IP; the clock is then not to be found."""
+    table = {"src": ["10.0.0.1", "10.0.0.1"], "dst": ["2001:db8::1", None], "proto": [None, "arp"], "app": ["x", "y"]}
+    assert one(table, RECORD) == -1
+    truth = Truth(pa.table({**table, "start": [100, 100]}))
+    sample = truth.sample()
+    sample.add_capture("a.pcap")
+    sample.find(as_flows([RECORD]))
+    assert sample.search() == (0.0, 0.0)
+
+
 def test_ports_of_protocols_without_ports_do_not_count() -> None:
     """Tables give the type of ICMP in the place of a port."""
     ping = Record("10.0.0.1", "192.0.2.1", 0, 0, 1, 0)

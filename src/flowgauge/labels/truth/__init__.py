@@ -40,6 +40,11 @@ def _seconds(offset: Any) -> float:
 
 def no_truth(stats: dict[str, Any]) -> str:
     """What to say where no record matches a row."""
+    if stats["offset_found"]:
+        return (
+            f"no record matches a row of {stats['table']}, whatever its clock: compare its addresses, ports and files with "
+            "those of the captures"
+        )
     return (
         f"no record matches a row of {stats['table']}; is its clock another? --truth-offset {FIND_OFFSET} finds by how "
         "much, and --truth-offset 3600 is for one that is an hour behind"

@@ -157,7 +157,9 @@ def _as_flows(rules: Rules, chosen: Array) -> tuple[Flows, Array]:
 
 
 def groups_of(rules: Rules) -> list[_Group]:
-    """The rules by their shape."""
+    """The rules by their shape; none where no flow can match any."""
+    if not len(rules.row):
+        return []
     one, other = rules.ends
     columns = np.stack(
         (
