@@ -42,8 +42,8 @@ def no_truth(stats: dict[str, Any]) -> str:
     """What to say where no record matches a row."""
     if stats["offset_found"]:
         return (
-            f"no record matches a row of {stats['table']}, whatever its clock: compare its addresses, ports and files with "
-            "those of the captures"
+            f"no record matches a row of {stats['table']}, whatever its clock: compare its addresses, ports and files "
+            "with those of the captures"
         )
     return (
         f"no record matches a row of {stats['table']}; is its clock another? --truth-offset {FIND_OFFSET} finds by how "
