@@ -20,7 +20,7 @@ from flowgauge.kernels.keys import clear_icmp_ports, make_keys
 from flowgauge.kernels.packet import NO_IP_HEADER, PacketBatch
 from flowgauge.labels.background import Marks
 from flowgauge.labels.process import NAME, ProcessLabels
-from flowgauge.records import RecordBuilder
+from flowgauge.records import Labels, RecordBuilder
 from flowgauge.stopwatch import Stopwatch
 from flowgauge.table import FlowTable
 
@@ -46,11 +46,12 @@ class Meter:
         watch: Stopwatch | None = None,
         extras: tuple[str, ...] = (),
         processes: ProcessLabels | None = None,
+        truth: Labels | None = None,
     ) -> None:
         self.config = config or MeterConfig()
         self.features = make_features(self.config)
         self.table = FlowTable(self.config, [layout for feature in self.features for layout in feature.states])
-        self.records = RecordBuilder(self.config, self.features, labels, extras, processes)
+        self.records = RecordBuilder(self.config, self.features, labels, extras, processes, truth)
         self.watch = watch or Stopwatch()
         self.ended: Counter[str] = Counter()
         self.flows = 0

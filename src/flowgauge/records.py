@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +23,7 @@ from flowgauge.labels.order import APP, Decided, decide
 from flowgauge.labels.process import NAME, ProcessLabels
 from flowgauge.memory import Memory
 from flowgauge.privacy import Anonymizer, read_key
-from flowgauge.schema import BACKGROUND, EXTRA_COLUMNS, arrow_schema, label_columns, native_columns
+from flowgauge.schema import BACKGROUND, EXTRA_COLUMNS, LABEL_BY, arrow_schema, label_columns, native_columns
 
 
 class _Dictionary:
@@ -66,6 +66,19 @@ def _tunnels(present: Array, stacks: Array) -> pa.DictionaryArray:
     all_codes = np.zeros(len(present), np.int32)
     all_codes[present] = codes
     return category_array(all_codes, text_array(texts), ~present)
+
+
+class Labels(Protocol):
+    """Labels that records have by themselves, whatever those of their capture are."""
+
+    def add_capture(self, source: str) -> None:
+        """The next capture has this name."""
+
+    def find(self, records: Array) -> Array | None:
+        """Where the labels of each record are, or None where nothing is to be labelled."""
+
+    def relabel(self, rows: Array, arrays: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
+        """Columns of labels in place of those in `arrays`."""
 
 
 _ENDS = tuple(tuple(f"{end}_{field}" for field in ("hi", "lo", "port")) for end in ("client", "server"))
@@ -116,6 +129,7 @@ class RecordBuilder:
         labels: tuple[str, ...],
         extras: tuple[str, ...] = (),
         processes: ProcessLabels | None = None,
+        truth: Labels | None = None,
     ) -> None:
         self.memory = Memory()
         self._hosts = config.key == "hosts"
@@ -132,6 +146,7 @@ class RecordBuilder:
         self._processes = processes or ProcessLabels()
         self._apps: Counter[tuple[int, str | None]] = Counter()  # records by capture and app
         self._by: list[str] = []
+        self._truth = truth
         self._rows: list[int] = []
         self._built = 0
         self._labels_of: list[Mapping[str, str]] = []
@@ -141,9 +156,12 @@ class RecordBuilder:
     ) -> int:
         """Number of a new capture with this name and these labels, which are said `by` INSIDE or NAME; `marks` tell its
         flows of the background."""
+        if self._truth is not None:
+            self._truth.add_capture(source)
         self._sources.add(source if self._anonymizer is None else self._anonymizer.name(source))
+        found = {**labels, LABEL_BY: by} if labels else {}
         for name, dictionary in self._labels.items():
-            dictionary.add((labels or {}).get(name))
+            dictionary.add(found.get(name))
         if self._marks is not None:
             self._marks.append(marks)
         self._rows.append(0)
@@ -165,14 +183,15 @@ class RecordBuilder:
         records with a tunnel."""
         counts = np.bincount(flows["capture"])
         background = None if self._marks is None else _background(flows, self._marks)
-        if self._anonymizer is not None:
-            _anonymize(flows, self._anonymizer)
+        found = None if self._truth is None else self._truth.find(flows)
         for capture in np.flatnonzero(counts):
             self._rows[capture] += int(counts[capture])
         values: dict[str, Values] = {}
         rest = iter(states)
         for feature in self._features:
             values |= feature.finalize(*itertools.islice(rest, len(feature.states)), flows, self.memory)
+        if self._anonymizer is not None:  # behind what looks at addresses, and before any of them is written
+            _anonymize(flows, self._anonymizer)
         values["record"] = (np.arange(self._built, self._built + len(flows)), None)
         self._built += len(flows)
         said = values.pop("process_label", None)
@@ -183,6 +202,8 @@ class RecordBuilder:
         arrays |= apps
         if background is not None:
             arrays[BACKGROUND] = background
+        if self._truth is not None and found is not None:
+            arrays |= self._truth.relabel(found, arrays)
         pack = _Packer()
         arrays |= {name: value for name, value in values.items() if isinstance(value, pa.Array)}
         columns = [arrays.get(name) or pack(kind, dtype, *values[name]) for name, kind, dtype in self._fields]

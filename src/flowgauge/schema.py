@@ -22,7 +22,7 @@ VERSION = 1
 
 GROUPS = (
     *("core", "size", "iat", "flags", "tcp", "ip", "splt", "activity", "bulk", "payload", "distribution", "raw"),
-    "process",
+    *("process", "where"),
 )
 HIDDEN_GROUPS = ("nfstream", "cic")
 """Groups that schemas of other tools are made of; their columns are among EXTRA_COLUMNS."""
@@ -32,6 +32,8 @@ TCP_FLAGS = ("fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr")
 LABEL_COLUMNS = ("app", "action")
 BACKGROUND = "background"
 """The label of flows that are not of what was done; see flowgauge.labels.background."""
+LABEL_BY = "label_by"
+"""Who says what the label of a flow is; there where more than one can."""
 
 _VIEW = {"": "both directions", "up_": "client to server", "down_": "server to client"}
 
@@ -475,11 +477,7 @@ def _process(config: MeterConfig) -> list[Column]:
         ("pid", "uint32", "", "process id", f"{label}; {null}"),
         ("uid", "uint32", "", "user id", f"{label}; {null}"),
         ("sample", "category", "", "sample id of pcapML, hash key of a rule", f"{label}; {null}"),
-        (
-            *("label_by", "category", "", "who says what the flow is"),
-            "rule, pcapdroid, ptcpdump, pktap, process_block, pcapml, inside (the capture) or name (of the file): who "
-            "gave app, else who gave the rest; null without any",
-        ),
+        ("label_by", "category", "", _LABELS[LABEL_BY].definition, _LABELS[LABEL_BY].formula),
         (
             *("label_conflicts", "int64", "packets", "packets that say something else"),
             "number of packets with another label than the record's, which is that of the part before, else of the "
@@ -487,6 +485,44 @@ def _process(config: MeterConfig) -> list[Column]:
         ),
     )
     return [Column(name, kind, unit, "process", "label", text, formula) for name, kind, unit, text, formula in rows]
+
+
+def _where() -> Iterable[Column]:
+    link = "or of a packet to ff:ff:ff:ff:ff:ff by {end}_mac"
+    for end in ("client", "server"):
+        address = f"{end}_ip is"
+        rows = (
+            (
+                "local",
+                "bool",
+                "feature",
+                f"whether the {end} is in a local network",
+                f"{address} in a net of local_net",
+            ),
+            (
+                *("multicast", "bool", "feature", f"whether the {end}'s address is one of a group"),
+                f"{address} in 224.0.0.0/4 or ff00::/8",
+            ),
+            (
+                *("broadcast", "bool", "feature", f"whether the {end}'s address is everybody's"),
+                f"{address} 255.255.255.255, the last address of an IPv4 net of local_net up to /30, "
+                f"{link.format(end=end)}",
+            ),
+            (
+                *("asn", "uint32", "id", f"autonomous system of the {end}"),
+                f"its number, by the databases of mmdb, for {end}_ip; null where none knows",
+            ),
+            (
+                *("as_org", "category", "id", f"organisation of the {end}'s autonomous system"),
+                f"its name, by the databases of mmdb, for {end}_ip; null where none knows",
+            ),
+            (
+                *("country", "category", "id", f"country of the {end}"),
+                f"ISO 3166 code, by the databases of mmdb, for {end}_ip; null where none knows",
+            ),
+        )
+        for name, kind, role, definition, formula in rows:
+            yield Column(f"{end}_{name}", kind, "", "where", role, definition, formula)
 
 
 _FIELD = "field {name} of the label template, null where the path does not match it; without one, of the label inside"
@@ -506,7 +542,17 @@ _LABELS = {
         "why the flow may not be of the action",
         "open: the flow was there before the take; baseline: its server was met by the idle client; both as the "
         "capture lists them, else null",
-    )
+    ),
+    LABEL_BY: Column(
+        LABEL_BY,
+        "category",
+        "",
+        "core",
+        "label",
+        "who says what the flow is",
+        "table (of truth), rule, pcapdroid, ptcpdump, pktap, process_block, pcapml, inside (the capture) or name (of the "
+        "file): who gave app, else who gave the rest; null without any",
+    ),
 }
 
 
@@ -536,6 +582,7 @@ _COLUMNS: dict[str, Callable[[MeterConfig], Iterable[Column]]] = {
     "distribution": _distribution,
     "raw": _raw,
     "process": _process,
+    "where": lambda config: _where(),
 }
 
 
@@ -609,10 +656,13 @@ ALL_GROUPS = MeterConfig(features=GROUPS)
 
 def native_columns(config: MeterConfig = ALL_GROUPS, labels: Iterable[str] = ()) -> tuple[Column, ...]:
     """All columns, in order, of a native table with the groups of `config` and these label fields."""
-    rest = (column for group in GROUPS[1:] if group in config.features for column in _COLUMNS[group](config))
+    labelled = label_columns(labels)
+    names = {column.name for column in labelled}  # label_by is also in group `process`
+    chosen = (column for group in GROUPS[1:] if group in config.features for column in _COLUMNS[group](config))
+    rest = (column for column in chosen if column.name not in names)
     hidden = config.anonymize is not None
     custom = (column for feature in config.custom for column in custom_columns(feature, hidden))
-    return (*_COLUMNS["core"](config), *label_columns(labels), *rest, *custom)
+    return (*_COLUMNS["core"](config), *labelled, *rest, *custom)
 
 
 def custom_columns(feature: UserFeature, hidden: bool = False) -> tuple[Column, ...]:

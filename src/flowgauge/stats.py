@@ -16,7 +16,7 @@ class RunStats:
     live run lost, packets that the system had no room for.
     `duplicates_suspected` is the estimated share of packets that are copies of others, 0 up to 1 % or with `dedup`.
     `skipped` are files that are no captures; `failed` those that could not be read; `damaged` those read up to where
-    they break; `unlabelled` those that the label template does not match.
+    they break; `unlabelled` those that the label template does not match. `truth` says what of a truth table matches.
     """
 
     files: int = 0
@@ -38,6 +38,7 @@ class RunStats:
     failed: dict[str, str] = field(default_factory=dict)
     damaged: dict[str, str] = field(default_factory=dict)
     unlabelled: list[str] = field(default_factory=list)
+    truth: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """All counts as JSON-ready values."""

@@ -44,6 +44,13 @@ def extract(
         str | None,
         typer.Option(metavar="FILE.csv", help="Labels by packet filters, as pcapML's rules: BPF:<filter>,<label>."),
     ] = None,
+    truth: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Labels from a table (CSV, Parquet) of times, addresses, ports, …"),
+    ] = None,
+    truth_offset: Annotated[
+        str | None, typer.Option(metavar="S|auto", help="How far the table's clock is behind the captures', s [0].")
+    ] = None,
     reorder: Annotated[
         str | None,
         typer.Option(metavar="TIME", help="Put packets that come so late into order of time, e.g. 10ms [off]."),
@@ -68,6 +75,8 @@ def extract(
         "label_split": label_split,
         "label_strict": label_strict or None,
         "rules": rules,
+        "truth": truth,
+        "truth_offset": truth_offset,
         "reorder": reorder,
         "join": join or None,
         "strict": strict or None,

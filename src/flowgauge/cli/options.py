@@ -74,6 +74,14 @@ def _metering(
     window: Annotated[
         float | None, typer.Option(metavar="S", help="Cut records at multiples of S seconds since 1970 [off].")
     ] = None,
+    local_net: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NET", help="A local network for group where [private ones]; repeatable."),
+    ] = None,
+    mmdb: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE", help="A MaxMind database of systems or countries for group where; repeatable."),
+    ] = None,
     anonymize: Annotated[
         str | None,
         typer.Option(metavar="FILE|env", help="Hide addresses and file names by the key in a file or $FLOWGAUGE_KEY."),
@@ -119,7 +127,8 @@ def metering(command: Callable[..., None]) -> Callable[..., None]:
 def _chosen(options: dict[str, Any]) -> dict[str, Any]:
     """Those that were given, as the API has them: `features` with the user's own behind the groups."""
     options["features"] = _features(options["schema"], options["features"], options.pop("feature"))
-    return {name: value for name, value in options.items() if value is not None and not (name in _FLAGS and not value)}
+    given = {name: value for name, value in options.items() if value is not None and value != []}
+    return {name: value for name, value in given.items() if value or name not in _FLAGS}
 
 
 def _features(schema: str | None, groups: str | None, own: list[str] | None) -> str | list[str] | None:

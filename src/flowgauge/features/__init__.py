@@ -26,6 +26,7 @@ from flowgauge.features import (
     size,
     splt,
     tcp,
+    where,
 )
 from flowgauge.features._feature import Feature, Layout, Left
 
@@ -45,6 +46,7 @@ FEATURES: dict[str, Callable[[MeterConfig], Feature]] = {
     "distribution": distribution.feature,
     "raw": raw.feature,
     "process": process.feature,
+    "where": where.feature,
     "nfstream": peers.nfstream,
     "cic": peers.cic,
 }
