@@ -456,6 +456,22 @@ def test_labels_of_packets_win_over_those_of_the_file(tmp_path: Any) -> None:
     assert [rows[2000][name] for name in ("app", "action", "label_by")] == ["shop", "buy", "name"]
 
 
+def test_a_table_wins_over_packets_and_those_over_the_file(tmp_path: Any) -> None:
+    """Each flow has one app, and one column says by whom: the table's row, else its packets, else the file's name."""
+    path, truth = tmp_path / "shop_buy.pcapng", tmp_path / "truth.csv"
+    rows = [(0, packet(1000), comments("s=1,proc=a")), (1, packet(2000), comments("s=2,proc=b")), (2, packet(3000), [])]
+    path.write_bytes(commented(rows))
+    truth.write_text("src_port,app\n1000,table-app\n")
+    table = fg.read(path, label="{app}_{action}.pcap", truth=str(truth))
+    assert table.column_names.count("label_by") == 1
+    found = {row["client_port"]: (row["app"], row["label_by"], row["process"]) for row in table.to_pylist()}
+    assert found == {
+        1000: ("table-app", "table", "a"),
+        2000: ("b", "pcapml", "b"),
+        3000: ("shop", "name", None),
+    }
+
+
 def test_a_label_inside_is_told_too() -> None:
     """The app of the recorder's label stands where packets name none: `inside` says so."""
     inside = [(COMMENT, b'{"flowgauge": {"label": {"app": "chat", "action": "call"}}}')]

@@ -56,7 +56,7 @@ def test_a_row_wins_over_the_label_of_the_file_and_others_keep_it(chat: Path, ta
     assert found["app"].to_pylist() == ["mail", "chat", "mail"]
     assert found["action"].to_pylist() == ["login"] * 3
     assert found["user"].to_pylist() == ["anna", None, "anna"]
-    assert found["label_by"].to_pylist() == ["table", None, "table"]
+    assert found["label_by"].to_pylist() == ["table", "name", "table"]
     names = found.column_names
     assert names[names.index("app") :][:4] == ["app", "action", "user", "label_by"]
     assert {field.name for field in found.schema if field.metadata[b"role"] == b"label"} == set(
