@@ -550,8 +550,8 @@ _LABELS = {
         "core",
         "label",
         "who says what the flow is",
-        "table, rule, pcapdroid, ptcpdump, pktap, process_block, pcapml, inside (the capture) or name (of the file): who "
-        "gave app, else who gave the rest; null without any",
+        "table, rule, pcapdroid, ptcpdump, pktap, process_block, pcapml, inside (the capture) or name (of the file): "
+        "who gave app, else who gave the rest; null without any",
     ),
 }
 
