@@ -18,6 +18,7 @@ Array = NDArray[Any]
 Values = tuple[Array, Array | None] | pa.Array
 
 _AHEAD = 32  # packets
+_ROWS_AHEAD = 8
 
 
 def state_dtype(fields: Any) -> np.dtype[Any]:
@@ -48,6 +49,15 @@ def look_ahead_at(p, i, stop, state, entries):  # type: ignore[no-untyped-def]
         slot = np.int64(p.packets[i + _AHEAD // 2].slot)
         if slot >= 0:
             prefetch(entries, slot * entries.shape[1] + np.int64(state[slot].count))
+
+
+@inline_helper
+def look_ahead_left(state, left, row):  # type: ignore[no-untyped-def]
+    """Ask for the entries, not clean, of a row some way behind this one; its `count` tells how many there are."""
+    if row + _ROWS_AHEAD < len(state):
+        first = np.int64(left.slots[row + _ROWS_AHEAD]) * left.table.shape[1]
+        for place in range(np.int64(state[row + _ROWS_AHEAD].count)):
+            prefetch(left.table, first + place)
 
 
 @helper

@@ -12,7 +12,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from flowgauge.config import MeterConfig
-from flowgauge.features._feature import Array, Feature, Layout, Left, Values, look_ahead_at, state_dtype
+from flowgauge.features._feature import (
+    Array,
+    Feature,
+    Layout,
+    Left,
+    Values,
+    look_ahead_at,
+    look_ahead_left,
+    state_dtype,
+)
 from flowgauge.kernels._jit import helper, kernel, prefetch
 from flowgauge.kernels.buckets import BUCKETS, MIDDLES, bucket_of
 from flowgauge.kernels.packet import zeroed_records
@@ -360,6 +369,7 @@ def _finish_values(f, entries, slot, values, lengths, gaps, row):
 def finish(state, kept, blocks, words, pool, free, scratch, both, lengths, gaps):
     """Columns of every row; `both` has room for the moments of one series. Blocks are free from here on."""
     for row in range(len(state)):
+        look_ahead_left(state, kept, row)
         f, slot = state[row], kept.slots[row]
         if f.block == 0:
             _finish_values(f, kept.table, slot, scratch.values[0], lengths, gaps, row)

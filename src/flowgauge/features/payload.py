@@ -14,7 +14,7 @@ import pyarrow as pa
 from flowgauge.arrays import bytes_array
 from flowgauge.config import MeterConfig
 from flowgauge.features._feature import Array, Feature, Layout, Left, Values, look_ahead, state_dtype
-from flowgauge.kernels._jit import byte_helper, byte_kernel, helper, kernel
+from flowgauge.kernels._jit import byte_helper, byte_kernel, helper, kernel, prefetch_all
 from flowgauge.kernels.bits import leading_bits, put_bits
 from flowgauge.kernels.header import RST, SYN, TCP
 from flowgauge.kernels.packet import NOT_FRAGMENT
@@ -24,6 +24,7 @@ from flowgauge.schema import DIRECTIONS
 
 U8, U32, U64, I64 = np.uint8, np.uint32, np.uint64, np.int64
 HEAD = 512  # bytes
+AHEAD = 4  # rows
 
 # By direction.
 STATE = state_dtype(
@@ -108,6 +109,8 @@ def finish(state, heads, table, counts, lengths, floats):
     """Columns of every row: `lengths` is (end, row), `floats` (end, FLOATS, row); `counts` are two times 256 zeros:
     the same byte twice in a row would have to wait for its own count."""
     for row in range(len(state)):
+        if row + AHEAD < len(state):
+            prefetch_all(heads.table, heads.slots[row + AHEAD])
         f, head = state[row], heads.table[heads.slots[row]].head
         for end in range(2):
             length = _length(f, end)

@@ -15,13 +15,14 @@ import pyarrow as pa
 from flowgauge.arrays import bytes_array, list_array
 from flowgauge.config import MeterConfig
 from flowgauge.features._feature import Array, Feature, Layout, Left, Values, look_ahead_at, put_offsets, state_dtype
-from flowgauge.kernels._jit import byte_kernel, helper, kernel
+from flowgauge.kernels._jit import byte_kernel, helper, kernel, prefetch
 from flowgauge.kernels.header import ICMP, ICMPV6, SCTP, TCP, UDP
 from flowgauge.kernels.packet import NO_IP_HEADER, TAIL_FRAGMENT
 from flowgauge.memory import Memory
 
 U32, I64, U64 = np.uint32, np.int64, np.uint64
 BLOCK_BYTES = 64
+AHEAD = 8  # rows
 END = I64(1 << 30)  # behind all bytes
 
 STATE = state_dtype([("count", np.uint32)])
@@ -114,6 +115,9 @@ def finish(state, entries, kept, offsets, lengths, ends, data, size):
     blocks = kept.table
     wide = blocks.shape[1] // entries.table.shape[1]
     for row in range(len(state)):
+        if row + AHEAD < len(state):
+            for place in range(I64(state[row + AHEAD].count) * wide):
+                prefetch(blocks, I64(kept.slots[row + AHEAD]) * blocks.shape[1] + place)
         ends[row] = np.int64(offsets[row]) * size
         for place in range(I64(state[row].count)):
             at = np.int64(offsets[row]) + place

@@ -13,7 +13,17 @@ import pyarrow as pa
 
 from flowgauge.arrays import list_array
 from flowgauge.config import MeterConfig
-from flowgauge.features._feature import Array, Feature, Layout, Left, Values, look_ahead_at, put_offsets, state_dtype
+from flowgauge.features._feature import (
+    Array,
+    Feature,
+    Layout,
+    Left,
+    Values,
+    look_ahead_at,
+    look_ahead_left,
+    put_offsets,
+    state_dtype,
+)
 from flowgauge.kernels._jit import kernel
 from flowgauge.memory import Memory
 
@@ -60,6 +70,7 @@ def finish(state, entries, offsets, octets, lengths, seconds, milliseconds):
     """Entries of all rows: `octets` are direction and flags, `lengths` of IP, payload and frame, `seconds` the time
     since the latest of those before, `milliseconds` the same of times in whole ms."""
     for row in range(len(state)):
+        look_ahead_left(state, entries, row)
         slot = entries.slots[row]
         latest = entries.table[slot, 0].time
         for place in range(np.int64(state[row].count)):

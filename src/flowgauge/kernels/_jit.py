@@ -333,10 +333,10 @@ def big_endian_reader(width: int) -> Any:
     return read
 
 
-def _prefetcher() -> Any:
-    """A kernel (array, i) that asks for the first two cache lines of array[i] without waiting for them.
+def _prefetcher(lines: int) -> Any:
+    """A kernel (array, i) that asks for the first `lines` cache lines of array[i] without waiting for them.
 
-    Any `i` is harmless. Records are laid out so that what most packets touch is there.
+    Any `i` is harmless.
     """
 
     @intrinsic
@@ -349,7 +349,7 @@ def _prefetcher() -> Any:
             )
             size = context.get_abi_sizeof(context.get_data_type(signature.args[0].dtype))
             item = builder.bitcast(builder.gep(values.data, [args[1]]), byte)
-            for offset in range(0, min(size, 2 * CACHE_LINE), CACHE_LINE):
+            for offset in range(0, min(size, lines * CACHE_LINE), CACHE_LINE):
                 place = builder.gep(item, [ir.Constant(ir.IntType(64), offset)])
                 builder.call(function, [place, number(1), number(3), number(1)])
             return context.get_dummy_value()
@@ -366,7 +366,9 @@ def _no_prefetch(array: Any, i: Any) -> None:
     """Uncompiled code has nothing to wait for."""
 
 
-prefetch = _prefetcher() if JIT else _no_prefetch
+# Records are laid out so that what most packets touch is in their first two lines.
+prefetch = _prefetcher(2) if JIT else _no_prefetch
+prefetch_all = _prefetcher(32) if JIT else _no_prefetch
 
 
 def _high_multiplier() -> Any:
