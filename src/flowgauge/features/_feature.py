@@ -61,6 +61,10 @@ class Layout(NamedTuple):
     width: int | None = None
 
 
+def _nothing() -> None:
+    """What a group forgets that knows of nothing but its states."""
+
+
 class Feature(NamedTuple):
     """A feature group, made for one meter.
 
@@ -68,7 +72,8 @@ class Feature(NamedTuple):
     (slot, place). `update(p, begin, stop, *states)` counts rows begin..stop of a batch, where the row's slot is not
     negative; behind these it gets what it `takes`: "flows", the records of all slots, and "data", the source's buffer.
     `finalize(*states, flows, memory)` gets the states and FLOW rows of ended records, row by row parallel, and
-    returns name -> (values, null mask) for every column of the group, made in `memory`.
+    returns name -> (values, null mask) for every column of the group, made in `memory`. `restart` is called where a
+    trace ends, and `counters` tells oddities, for a group that knows more than its states.
     """
 
     name: str
@@ -76,3 +81,5 @@ class Feature(NamedTuple):
     update: Callable[..., None]
     finalize: Callable[..., dict[str, Values]]
     takes: tuple[str, ...] = ()
+    restart: Callable[[], None] = _nothing
+    counters: Callable[[], dict[str, int]] = dict

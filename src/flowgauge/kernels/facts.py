@@ -72,6 +72,17 @@ FACT = np.dtype(
 
 
 @helper
+def clear_fact(fact):
+    """Nothing is found yet."""
+    fact.service = fact.confidence = fact.tls_ech = fact.cut = 0
+    fact.tls_version = fact.tls_cipher = fact.http_status = fact.dns_type = 0
+    fact.dns_rcode = -1
+    fact.stop = U32(0)
+    for which in range(len(TEXTS)):
+        fact.length[which] = U32(0)
+
+
+@helper
 def begin_text(fact, which):
     """The bytes that are put from here on are this text."""
     fact.begin[which], fact.length[which] = fact.stop, U32(0)
