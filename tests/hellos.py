@@ -1,4 +1,4 @@
-"""Builders of hellos: messages of TLS, records and fragments around them, QUIC Initial packets. None of it is flowgauge's."""
+"""Builders of hellos: messages of TLS, records and fragments around them, QUIC Initial packets."""
 
 from __future__ import annotations
 

@@ -17,8 +17,6 @@ from flowgauge.kernels.hello import (
     EXTENSION_POINT_FORMATS,
     EXTENSION_SERVER_NAME,
     EXTENSION_SIGNATURES,
-    OVER_DTLS,
-    OVER_QUIC,
     extension,
     first_protocol,
     highest_version,

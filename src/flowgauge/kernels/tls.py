@@ -62,10 +62,7 @@ def _next_record(data, at, end):
 
 @byte_helper
 def _chunk(data, at, left, end, count):
-    """Where the next handshake bytes begin, how many lie together of the `count` wanted, and then are left in the record.
-
-    0: here are no more.
-    """
+    """Where the next handshake bytes begin, how many of `count` lie together (0: none), and what the record has left."""
     if left == U(0):
         at, left = _next_record(data, at, end)
     size = min(min(left, end - at), count)

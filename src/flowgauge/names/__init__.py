@@ -1,0 +1,1 @@
+"""Who is talking: names that are found in the first bytes of flows."""
