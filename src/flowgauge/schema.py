@@ -9,6 +9,7 @@ import functools
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowgauge.config import MeterConfig
+from flowgauge.names.columns import LEFT_OUT, MOST_TLS_RECORDS, NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -20,7 +21,21 @@ if TYPE_CHECKING:
 VERSION = 1
 """Version of the column set; a changed formula raises it, with a line in the changelog."""
 
-GROUPS = ("core", "size", "iat", "flags", "tcp", "ip", "splt", "activity", "bulk", "payload", "distribution", "raw")
+GROUPS = (
+    "core",
+    "size",
+    "iat",
+    "flags",
+    "tcp",
+    "ip",
+    "splt",
+    "activity",
+    "bulk",
+    "payload",
+    "distribution",
+    "raw",
+    "names",
+)
 HIDDEN_GROUPS = ("nfstream", "cic")
 """Groups that schemas of other tools are made of; their columns are among EXTRA_COLUMNS."""
 DIRECTIONS = ("", "up_", "down_")
@@ -464,6 +479,14 @@ def _raw(config: MeterConfig) -> list[Column]:
     return columns
 
 
+def _names(config: MeterConfig) -> list[Column]:
+    return [
+        Column(name, kind, unit, "names", role, text, formula, MOST_TLS_RECORDS if kind.startswith("list") else 0)
+        for name, kind, unit, role, text, formula in NAMES
+        if config.anonymize is None or name not in LEFT_OUT
+    ]
+
+
 _FIELD = "field {name} of the label template, null where the path does not match it; without one, of the label inside"
 _LABELS = {
     name: Column(name, "category", "", "core", "label", text, _FIELD.format(name=name))
@@ -507,6 +530,7 @@ _COLUMNS: dict[str, Callable[[MeterConfig], Iterable[Column]]] = {
     "payload": _payload,
     "distribution": _distribution,
     "raw": _raw,
+    "names": _names,
 }
 
 

@@ -11,7 +11,22 @@ from collections.abc import Callable
 from typing import Any
 
 from flowgauge.config import MeterConfig
-from flowgauge.features import activity, bulk, core, distribution, flags, iat, ip, payload, peers, raw, size, splt, tcp
+from flowgauge.features import (
+    activity,
+    bulk,
+    core,
+    distribution,
+    flags,
+    iat,
+    ip,
+    names,
+    payload,
+    peers,
+    raw,
+    size,
+    splt,
+    tcp,
+)
 from flowgauge.features._feature import Feature, Layout
 
 __all__ = ["FEATURES", "Feature", "Layout", "make_features"]
@@ -29,6 +44,7 @@ FEATURES: dict[str, Callable[[MeterConfig], Feature]] = {
     "payload": payload.feature,
     "distribution": distribution.feature,
     "raw": raw.feature,
+    "names": names.feature,
     "nfstream": peers.nfstream,
     "cic": peers.cic,
 }

@@ -7,26 +7,24 @@ answers are remembered for as long as a trace lasts, and name flows that give no
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from flowgauge.arrays import category_array, list_array, text_array
+from flowgauge.arrays import list_array
 from flowgauge.config import MeterConfig
 from flowgauge.features._feature import Array, Feature, Layout, Values, look_ahead, state_dtype
-from flowgauge.kernels import answers, facts, heads, naming
 from flowgauge.kernels._jit import byte_kernel, kernel
-from flowgauge.kernels.facts import FACT, TEXTS, clear_fact
+from flowgauge.kernels.answers import ROWS, make_answers
+from flowgauge.kernels.facts import FACT, SERVER_NAME, TEXTS, begin_text, clear_fact, put_bytes
 from flowgauge.kernels.header import RST, SYN, TCP, UDP
-from flowgauge.kernels.heads import HEAD_BYTES, LENGTH_BYTES
+from flowgauge.kernels.heads import LENGTH_BYTES, MOST_TAKEN, grown_arena, make_arena, may_take
+from flowgauge.kernels.hello import OVER_QUIC
 from flowgauge.kernels.naming import (
-    CLOSED,
     DUE,
-    KEPT,
+    MOST_TEXT_BYTES,
+    MOST_TEXTS,
+    OUT_BYTES,
     OVER,
     QUEUED,
     QUIC,
@@ -34,6 +32,7 @@ from flowgauge.kernels.naming import (
     SLOT,
     TLS,
     WHOLE,
+    Keeper,
     carry_on,
     dissect_heads,
     has_room,
@@ -45,7 +44,7 @@ from flowgauge.kernels.naming import (
     take_facts,
 )
 from flowgauge.kernels.packet import CONTINUES, FIRST_FRAGMENT, NOT_FRAGMENT, OPENS, zeroed_records
-from flowgauge.kernels.services import SERVICES
+from flowgauge.kernels.texts import text_room
 from flowgauge.kernels.tls import dissect_client_hello
 from flowgauge.kernels.tlsrecords import MOST_RECORDS
 from flowgauge.memory import Memory
@@ -125,9 +124,12 @@ def update(p, begin, stop, state, flows, data, k):
 
 
 @byte_kernel
-def end_heads(state, begin, flows, k):
-    """Dissect what there is of the heads of records that end; the first row that has no room. Blocks are free then."""
-    for row in range(begin, len(state)):
+def end_heads(state, begin, stop, flows, k):
+    """Dissect what there is of the heads of rows begin..stop, of which no more bytes are kept from here on.
+
+    Returns the first row that was not dissected, because there is too little room.
+    """
+    for row in range(begin, stop):
         f = state[row]
         if f.block[0] or f.block[1]:
             if not has_room(k):
@@ -135,18 +137,28 @@ def end_heads(state, begin, flows, k):
             k.cursor[ROW] = row
             dissect_heads(f, flows[row], k)
             release_heads(f, k.arena)
-    return len(state)
+    return stop
 
 
 @byte_kernel
-def take_hello(state, slot, hello, k):
-    """Name a flow by the hello that was opened."""
-    f, fact = state[slot], k.fact[0]
+def take_hello(state, slot, hello, is_hello, k):
+    """Name a flow by the hello that was opened, or by the bare name in one of Google's."""
+    f, fact, end = state[slot], k.fact[0], U64(len(hello))
     clear_fact(fact)
-    dissect_client_hello(hello, U64(0), U64(len(hello)), True, fact, k.out)
+    if is_hello:
+        dissect_client_hello(hello, U64(0), end, OVER_QUIC, fact, k.out)
+    else:
+        begin_text(fact, SERVER_NAME)
+        put_bytes(fact, SERVER_NAME, hello, U64(0), end, k.out)
     take_facts(f, fact, k.out, k.texts)
     f.service, f.confidence = QUIC, _SURE
     release_heads(f, k.arena)
+
+
+@kernel
+def is_roomy(k):
+    """Whether there is room for whatever one packet can need."""
+    return has_room(k)
 
 
 @kernel
@@ -194,12 +206,12 @@ class _Group:
         self._texts = TextTable()
         self._output = Output(config, self._texts)
         self._most_answers, self._faults = most_answers, 0
-        self._keeper = naming.Keeper(
-            _arena(FIRST_BLOCKS, most_blocks),
+        self._k = Keeper(
+            make_arena(FIRST_BLOCKS, most_blocks),
             self._texts.arrays,
-            _answers(most_answers),
+            make_answers(most_answers),
             zeroed_records(1, FACT),
-            np.zeros(naming.OUT_BYTES, np.uint8),
+            np.zeros(OUT_BYTES, np.uint8),
             np.zeros(_DUE, np.int32),
             np.zeros(3, np.int64),
         )
@@ -207,98 +219,141 @@ class _Group:
     @property
     def nbytes(self) -> int:
         """Bytes of what flows share."""
-        k = self._keeper
+        k = self._k
         shared = (k.arena.head, k.arena.there, k.arena.free, k.answers.rows, k.answers.buckets)
         return self._texts.nbytes + sum(array.nbytes for array in shared)
 
     def counters(self) -> dict[str, int]:
-        return {"heads_not_kept": int(self._keeper.arena.pool[0].refused), "dissector_faults": self._faults}
+        return {"heads_refused": int(self._k.arena.pool[0].refused), "dissector_faults": self._faults}
 
     def restart(self) -> None:
-        self._keeper = self._keeper._replace(answers=_answers(self._most_answers))
+        self._k = self._k._replace(answers=make_answers(self._most_answers))
 
     def update(self, p: Array, begin: int, stop: int, state: Array, flows: Array, data: NDArray[np.uint8]) -> None:
-        k, row = self._keeper, begin
-        while True:
+        row = begin
+        while row < stop:
             try:
-                row = update(p, row, stop, state, flows, data, self._keeper)
+                row = update(p, row, stop, state, flows, data, self._k)
             except IndexError:
-                row = int(k.cursor[ROW])
-                slot = int(k.cursor[SLOT])
-                row += self._fault(state, slot) and slot == p.packets[row].slot
-                continue
-            self._open_hellos(state)
-            if row == stop:
-                return
-            self._make_room(state)
+                row = self._resume(p, state)
+            self._open_hellos(state, flows)
+            if row < stop and not is_roomy(self._k):
+                self._make_room(state)
 
-    def _fault(self, state: Array, slot: int) -> bool:
-        """A dissector has stopped at a bounds check: its flow has no names."""
+    def _resume(self, p: Array, state: Array) -> int:
+        """Behind a dissector that has stopped at a bounds check: the row to go on with. Its flow has no names."""
+        row, slot, _ = self._k.cursor.tolist()
+        self._fault(state, slot)
+        return row + (slot == p.packets[row].slot)
+
+    def _fault(self, state: Array, slot: int) -> None:
         self._faults += 1
-        give_up(state, slot, self._keeper)
-        return True
+        give_up(state, slot, self._k)
 
     def _make_room(self, state: Array) -> None:
-        """Room for whatever one packet can need."""
-        texts, size = _room(self._texts)
-        if texts < naming.MOST_TEXTS or size < naming.MOST_TEXT_BYTES:
-            used = np.zeros(self._texts.rows, np.bool_)
-            mark_texts(state, used)
-            mark_answers(self._keeper.answers.rows, used)
-            self._texts.drop(used)
+        """Forget texts that nothing has any more, and grow what is too small all the same."""
+        used = np.zeros(self._texts.rows, np.bool_)
+        mark_texts(state, used)
+        mark_answers(self._k.answers.rows, used)
+        self._texts.drop(used)
+        if self._texts.is_crowded():
+            self._texts.grow()
+        self._k = self._k._replace(texts=self._texts.arrays)
         self._grow()
 
     def _grow(self) -> None:
-        while self._texts.is_crowded():
-            self._texts.grow()
-        arena = self._keeper.arena
-        pool = arena.pool[0]
-        if pool.free + len(arena.free) - pool.fresh < 4 and len(arena.free) < pool.most:
-            arena = _grown(arena)
-        self._keeper = self._keeper._replace(texts=self._texts.arrays, arena=arena)
+        """Have room for whatever one packet can need."""
+        while not is_roomy(self._k):
+            arena = self._k.arena if may_take(self._k.arena, MOST_TAKEN) else grown_arena(self._k.arena)
+            texts, size = text_room(self._texts.arrays)
+            if texts < MOST_TEXTS or size < MOST_TEXT_BYTES:
+                self._texts.grow()
+            self._k = self._k._replace(texts=self._texts.arrays, arena=arena)
 
-    def _open_hellos(self, state: Array) -> None:
-        """Open the hellos of QUIC connections that have come further."""
-        k = self._keeper
-        for slot in k.due[: int(k.cursor[DUE])].tolist():
+    def _open_hellos(self, state: Array, flows: Array) -> None:
+        """Open the hellos of QUIC connections of which datagrams have come."""
+        k = self._k
+        due = k.due[: int(k.cursor[DUE])].tolist()
+        k.cursor[DUE] = 0
+        for slot in due:
             f = state[slot]
             f.marks &= ~QUEUED
             if f.block[0]:
                 self._open_hello(state, slot, partial=bool(f.kept[0] == WHOLE))
-        k.cursor[DUE] = 0
+            if f.block[0] and f.kept[0] == WHOLE:
+                self._end(state, slot, slot + 1, flows)
 
     def _open_hello(self, state: Array, slot: int, partial: bool) -> None:
         """Name a flow by its hello, if that can be read; with `partial` nothing more will come of it."""
         f = state[slot]
-        hello = self._hello(int(f.block[0]) - 1, int(f.length[0]), partial)
-        if hello is not None:
-            if not has_room_for_hello(self._keeper):
-                self._grow()
-            try:
-                take_hello(state, slot, np.frombuffer(bytearray(hello), np.uint8), self._keeper)
-            except IndexError:
-                self._fault(state, slot)
-
-    def _hello(self, block: int, length: int, partial: bool) -> bytes | None:
-        from flowgauge.names.quic import client_hello
-
-        datagrams = _datagrams(self._keeper.arena.head[block, :length].tobytes())
+        head = self._k.arena.head[int(f.block[0]) - 1, : int(f.length[0])].tobytes()
         try:
-            return client_hello(datagrams) or (client_hello(datagrams, partial=True) if partial else None)
-        except Exception:  # whatever a stranger's bytes can do to it
+            hello, is_hello = _hello(_datagrams(head), partial)
+        except Exception:  # whatever a stranger's bytes may do to it
             self._faults += 1
-            return None
+            return
+        if hello is None:
+            return
+        self._grow()
+        try:
+            take_hello(state, slot, np.frombuffer(bytearray(hello), np.uint8), is_hello, self._k)
+        except IndexError:
+            self._fault(state, slot)
+
+    def _end(self, state: Array, begin: int, stop: int, flows: Array) -> None:
+        row = begin
+        while row < stop:
+            self._grow()
+            try:
+                row = end_heads(state, row, stop, flows, self._k)
+            except IndexError:
+                row = int(self._k.cursor[ROW])
+                self._fault(state, row)
 
     def finalize(self, state: Array, flows: Array, memory: Memory) -> dict[str, Values]:
-        records = state.view(np.recarray)
-        for row in np.flatnonzero((state["service"] == QUIC) & (state["block"][:, 0] != 0)).tolist():
+        records, rows = state.view(np.recarray), flows.view(np.recarray)
+        open_ones = state["block"][:, 0] != 0
+        for row in np.flatnonzero(open_ones & (state["service"] == QUIC) & (state["is_tcp"] == 0)).tolist():
             self._open_hello(records, row, partial=True)
-        row = 0
-        while row < len(state):
-            try:
-                row = end_heads(records, row, flows, self._keeper)
-            except IndexError:
-                row = int(self._keeper.cursor[ROW])
-                self._fault(records, row)
-            self._grow()
+        self._end(records, 0, len(records), rows)
         return self._output.columns(state, flows) | _record_lists(records, memory)
+
+
+def _datagrams(head: bytes) -> list[bytes]:
+    """Those of a head, each behind its length."""
+    found, at = [], 0
+    while at + LENGTH_BYTES <= len(head):
+        begin = at + LENGTH_BYTES
+        at = begin + int.from_bytes(head[at:begin], "big")
+        found.append(head[begin:at])
+    return found
+
+
+def _hello(datagrams: list[bytes], partial: bool) -> tuple[bytes | None, bool]:
+    """The hello in the datagrams of a QUIC client, or the name in one of Google's; whether it is the hello."""
+    from flowgauge.names.quic import client_hello, gquic_server_name
+
+    hello = client_hello(datagrams)
+    if hello is None and (name := gquic_server_name(datagrams)) is not None:
+        return name.encode("ascii", "backslashreplace"), False
+    return hello or (client_hello(datagrams, partial=True) if partial else None), True
+
+
+def _record_lists(state: Array, memory: Memory) -> dict[str, Values]:
+    offsets = memory.empty(len(state) + 1, np.int32)
+    count_records(state, offsets)
+    total = int(offsets[-1])
+    room = len(state) * MOST_RECORDS  # of a size that does not depend on what is found, so that it is found again
+    lengths, directions = memory.empty(room, np.uint16), memory.empty(room, np.uint8)
+    list_records(state, offsets, lengths, directions)
+    return {
+        "tls_record_len": list_array(pa.uint16(), offsets, lengths[:total]),
+        "tls_record_direction": list_array(pa.uint8(), offsets, directions[:total]),
+    }
+
+
+def feature(config: MeterConfig, most_blocks: int = MOST_BLOCKS, most_answers: int = ROWS) -> Feature:
+    """The group, with the option `catalogue`; as large as it may become."""
+    group = _Group(config, most_blocks, most_answers)
+    shared = ("flows", "data")
+    return Feature("names", (Layout(STATE),), group.update, group.finalize, shared, group.restart, group.counters)

@@ -6,12 +6,13 @@ answered anew is moved behind the others.
 
 from __future__ import annotations
 
+import secrets
 from typing import NamedTuple
 
 import numpy as np
 
 from flowgauge.kernels._jit import helper
-from flowgauge.kernels.packet import I32
+from flowgauge.kernels.packet import I32, zeroed_records
 
 U32, U64, I64 = np.uint32, np.uint64, np.int64
 _PRIMES = (U64(0x9E3779B97F4A7C15), U64(0xC2B2AE3D27D4EB4F))
@@ -41,6 +42,13 @@ class Answers(NamedTuple):
     state: np.recarray  # one STATE
     rows: np.recarray  # ANSWER, a ring
     buckets: I32  # first row of each plus one, 0 for none
+
+
+def make_answers(rows: int = ROWS) -> Answers:
+    """A memory of nothing, for so many answers: a power of two."""
+    state = np.zeros(1, STATE).view(np.recarray)
+    state[0].seed = secrets.randbits(64)
+    return Answers(state, zeroed_records(rows, ANSWER), np.zeros(rows, np.int32))
 
 
 @helper

@@ -19,6 +19,7 @@ from flowgauge.kernels.sequence import after, plus
 U64, I64 = np.uint64, np.int64
 HEAD_BYTES = 4096
 LENGTH_BYTES = 2  # in front of a datagram
+MOST_TAKEN = 2  # blocks that one packet takes
 
 POOL = np.dtype([("fresh", np.int64), ("free", np.int64), ("most", np.int64), ("refused", np.int64)])
 """Blocks from `fresh` on were never used; `free` is the length of the list of free ones, `most` the number that the
@@ -33,6 +34,27 @@ class Arena(NamedTuple):
     there: np.ndarray
     head: np.ndarray
     data: U8  # the bytes of `head`, one block behind the other
+
+
+def make_arena(blocks: int, most: int) -> Arena:
+    """An empty arena of so many blocks, that may grow to `most`."""
+    pool = np.zeros(1, POOL).view(np.recarray)
+    pool[0].most = most
+    return _arena(pool, np.zeros(0, np.int32), min(blocks, most))
+
+
+def grown_arena(arena: Arena) -> Arena:
+    """The arena with twice as many blocks, but no more than it may have."""
+    old = len(arena.free)
+    larger = _arena(arena.pool, arena.free, min(2 * old, int(arena.pool[0].most)))
+    larger.there[:old], larger.head[:old] = arena.there, arena.head
+    return larger
+
+
+def _arena(pool: np.recarray, free: I32, blocks: int) -> Arena:
+    numbers, head = np.zeros(blocks, np.int32), np.zeros((blocks, HEAD_BYTES), np.uint8)
+    numbers[: len(free)] = free
+    return Arena(pool, numbers, np.zeros((blocks, HEAD_BYTES // 64), np.uint64), head, head.reshape(-1))
 
 
 @helper

@@ -32,6 +32,7 @@ from flowgauge.kernels.facts import DNS_QUERY, SERVER_NAME, TEXTS, begin_text, c
 from flowgauge.kernels.header import TCP, UDP
 from flowgauge.kernels.heads import (
     HEAD_BYTES,
+    MOST_TAKEN,
     Arena,
     head_length,
     may_take,
@@ -62,7 +63,6 @@ _NAME_BYTES = 256
 MOST_TEXTS = 2 * len(TEXTS) + MOST_RECORDS + 1
 MOST_TEXT_BYTES = 2 * OUT_BYTES + (MOST_RECORDS + 1) * _NAME_BYTES
 _FAR = I64(1 << 16)  # a segment so far beyond a hole shows that nothing fills it
-_LONG_HEADER = np.uint8(0x80)  # of a QUIC packet, RFC 9000 §17.2
 _DNS_PORTS = tuple(np.uint16(port) for port in (53, 5353, 5355))
 
 
@@ -85,7 +85,9 @@ ROW, SLOT, DUE = 0, 1, 2
 def has_room(k):
     """Whether a packet, whatever it holds, can be looked at."""
     texts, size = text_room(k.texts)
-    return texts >= MOST_TEXTS and size >= MOST_TEXT_BYTES and may_take(k.arena, 4) and k.cursor[DUE] < len(k.due)
+    return (
+        texts >= MOST_TEXTS and size >= MOST_TEXT_BYTES and may_take(k.arena, MOST_TAKEN) and k.cursor[DUE] < len(k.due)
+    )
 
 
 @helper
@@ -147,6 +149,7 @@ def dissect_heads(f, flow, k):
 
 @helper
 def release_heads(f, arena):
+    """Keep no bytes of a flow any more."""
     for d in range(2):
         release_block(arena, f, d)
         f.kept[d] = CLOSED
@@ -223,14 +226,11 @@ def _keep_datagram(q, f, d, data, flow, k):
         _look(f, d, data, begin, begin + U64(q.payload_caplen), flow, arena)
     if f.kept[d] != KEPT:
         return
-    if f.service == QUIC and not data[begin] & _LONG_HEADER:
+    number = I64(f.block[d]) - 1
+    f.length[d] = put_datagram(arena, number, data, begin, I64(q.payload_caplen), I64(f.length[d]))
+    head, end = head_range(f, d, arena)
+    if _has_all(f, d, head, end, arena.data):
         f.kept[d] = WHOLE
-    else:
-        number = I64(f.block[d]) - 1
-        f.length[d] = put_datagram(arena, number, data, begin, I64(q.payload_caplen), I64(f.length[d]))
-        head, end = head_range(f, d, arena)
-        if _has_all(f, d, head, end, arena.data):
-            f.kept[d] = WHOLE
     if f.service == QUIC and d == 0:
         _queue(q, f, k)
 
