@@ -62,7 +62,7 @@ def _next_record(data, at, end):
 
 @byte_helper
 def _chunk(data, at, left, end, count):
-    """Where the next handshake bytes begin, how many of `count` lie together (0: none), and what the record has left."""
+    """Where the next handshake bytes begin, how many of `count` lie together (0: none), what the record has left."""
     if left == U(0):
         at, left = _next_record(data, at, end)
     size = min(min(left, end - at), count)

@@ -7,24 +7,25 @@ Nothing here raises an exception for what is in a packet.
 from __future__ import annotations
 
 import functools
-import hmac
+import itertools
 import re
 from collections.abc import Iterator, Sequence
+from hashlib import sha256
 from typing import NamedTuple
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 MAX_DATAGRAMS = 16
 """Datagrams of a client that are looked at; a hello of 16 KiB fits in."""
 MAX_HELLO = 16_384
-_MAX_PACKETS, _MAX_FRAMES, _MAX_ID = 8, 512, 20  # of a datagram, of a packet, bytes of a connection id
+_MAX_PACKETS, _MAX_FRAMES = 8, 512  # of a datagram, of a packet
+_MAX_CONNECTIONS, _MAX_ID = 4, 20  # connection ids that keys are derived of, bytes of one
 
-_LONG_FIXED = 0xC0
-_TAG, _SAMPLE = 16, 16
+_LONG_FIXED, _INITIAL, _RETRY = 0xC0, 0, 3
+_SAMPLE, _ECB = 16, modes.ECB()
 _PADDING, _PING, _ACK, _ACK_ECN, _CRYPTO = 0, 1, 2, 3, 6
-_NOT_PADDING = re.compile(rb"[^\0]")
 
 
 class _Scheme(NamedTuple):
@@ -66,6 +67,24 @@ def _schemes(version: int) -> tuple[_Scheme, ...]:
     return _SCHEMES.get(version, ())
 
 
+_INNER, _OUTER = (bytes(byte ^ pad for byte in range(256)) for pad in (0x36, 0x5C))
+_BLOCK = 64
+
+
+class _Mac:
+    """HMAC-SHA256 of many messages with one key (RFC 2104): a third of the time of as many calls of hmac.digest."""
+
+    def __init__(self, key: bytes) -> None:
+        padded = key.ljust(_BLOCK, b"\0")
+        self._inner, self._outer = sha256(padded.translate(_INNER)), sha256(padded.translate(_OUTER))
+
+    def of(self, message: bytes) -> bytes:
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(message)
+        outer.update(inner.digest())
+        return outer.digest()
+
+
 def _label(name: bytes, size: int) -> bytes:
     """HkdfLabel without context (RFC 8446 §7.1), and the number of HKDF's only block."""
     name = b"tls13 " + name
@@ -73,136 +92,115 @@ def _label(name: bytes, size: int) -> bytes:
 
 
 @functools.cache
-def _labels(label: bytes) -> tuple[bytes, bytes, bytes]:
-    return _label(label + b" key", 16), _label(label + b" iv", 12), _label(label + b" hp", 16)
+def _derivation(scheme: _Scheme) -> tuple[_Mac, bytes, bytes, bytes]:
+    """What the keys of all connections of a version have in common."""
+    key, iv, hp = (_label(scheme.label + name, size) for name, size in ((b" key", 16), (b" iv", 12), (b" hp", 16)))
+    return _Mac(scheme.salt), key, iv, hp
 
 
 _CLIENT = _label(b"client in", 32)
 
 
-class _Keys(NamedTuple):
-    aead: AESGCM
-    iv: int
-    hp: bytes
-
-
 @functools.lru_cache(maxsize=1024)
-def _keys(scheme: _Scheme, connection: bytes) -> _Keys:
-    """Keys of a client's Initial packets (RFC 9001 §5.2), of the connection id that its first one is sent to."""
-    digest = hmac.digest
-    secret = digest(digest(scheme.salt, connection, "sha256"), _CLIENT, "sha256")
-    key, iv, hp = (digest(secret, label, "sha256") for label in _labels(scheme.label))
-    return _Keys(AESGCM(key[:16]), int.from_bytes(iv[:12], "big"), hp[:16])
-
-
-class _Initial(NamedTuple):
-    """An Initial packet: its bytes in a datagram, and where the packet number begins in them."""
-
-    version: int
-    connection: bytes
-    data: bytes
-    number: int
+def _keys(scheme: _Scheme, connection: bytes) -> tuple[AESGCM, int, bytes]:
+    """AEAD, IV and key of header protection of a client's Initial packets to this connection id (RFC 9001 §5.2)."""
+    salted, key, iv, hp = _derivation(scheme)
+    client = _Mac(_Mac(salted.of(connection)).of(_CLIENT))
+    return AESGCM(client.of(key)[:16]), int.from_bytes(client.of(iv)[:12], "big"), client.of(hp)[:16]
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
     """A number of RFC 9000 §16 and what is behind; IndexError where it does not begin, too little is a wrong number."""
     first = data[at]
+    if first < 0x40:
+        return first, at + 1
     width = 1 << (first >> 6)
     return int.from_bytes(data[at : at + width], "big") & (1 << 8 * width - 2) - 1, at + width
 
 
-def _packet(data: bytes, begin: int) -> tuple[_Initial | None, int]:
-    """The packet that begins here, if it is an Initial one, and where it ends: at 0 if that is not to be known."""
-    first, version = data[begin], int.from_bytes(data[begin + 1 : begin + 5], "big")
-    schemes = _schemes(version)
-    if first & _LONG_FIXED != _LONG_FIXED or not schemes:
-        return None, 0
-    at = begin + 6 + data[begin + 5]
+class _Initial(NamedTuple):
+    """An Initial packet: data[begin:end], its number from `number` on."""
+
+    schemes: tuple[_Scheme, ...]
+    connection: bytes
+    begin: int
+    number: int
+    end: int
+
+
+def _packet(data: bytes, begin: int) -> _Initial | int:
+    """The packet that begins here if it is an Initial one, else where it ends, 0 where that is not to be known."""
+    schemes = _schemes(int.from_bytes(data[begin + 1 : begin + 5], "big"))
+    first, at = data[begin], begin + 6 + data[begin + 5]
+    if first & _LONG_FIXED != _LONG_FIXED or not schemes or at > begin + 6 + _MAX_ID:
+        return 0
     connection = data[begin + 6 : at]
     at += 1 + data[at]
-    kind = (first >> 4 & 3) - schemes[0].initial & 3  # as numbered in version 1
-    if kind == 3 or len(connection) > _MAX_ID:  # a Retry has no length
-        return None, 0
-    if kind == 0:
+    kind = (first >> 4) - schemes[0].initial & 3  # as numbered in version 1
+    if kind == _RETRY:  # which has no length
+        return 0
+    if kind == _INITIAL:
         token, at = _varint(data, at)
         at += token
     size, at = _varint(data, at)
-    end = at + size
-    if kind != 0:
-        return None, end
-    if size < 4 + _SAMPLE or end > len(data):
-        return None, 0
-    return _Initial(version, connection, data[begin:end], at - begin), end
-
-
-def _packets(datagram: bytes) -> Iterator[_Initial]:
-    """The Initial packets in a datagram."""
-    at = 0
-    try:
-        for _ in range(_MAX_PACKETS):
-            found, end = _packet(datagram, at)
-            if found is not None:
-                yield found
-            if end <= at:
-                return
-            at = end
-    except IndexError:  # it ends within a header
-        return
+    if kind != _INITIAL:
+        return at + size
+    return _Initial(schemes, connection, begin, at, at + size) if size >= 4 + _SAMPLE and at + size <= len(data) else 0
 
 
 class _Opener:
-    """Opens packets with the keys of one connection id."""
+    """Opens packets with the keys of one connection id, and puts together what is in them."""
 
-    def __init__(self, keys: _Keys) -> None:
-        self._aead, self._iv, hp = keys
-        self._mask: CipherContext = Cipher(algorithms.AES(hp), modes.ECB()).encryptor()
-        self.pieces: dict[int, bytes] = {}
+    def __init__(self, scheme: _Scheme, connection: bytes) -> None:
+        self._aead, self._iv, hp = _keys(scheme, connection)
+        self._mask = Cipher(algorithms.AES(hp), _ECB).encryptor().update
+        self._pieces: dict[int, bytes] = {}
 
-    def open(self, packet: _Initial) -> bytes | None:
+    def open(self, data: bytes, packet: _Initial) -> bytes | None:
         """Its frames (RFC 9001 §5.3, §5.4), None where these are not its keys."""
-        data, at = packet.data, packet.number
-        mask = self._mask.update(data[at + 4 : at + 4 + _SAMPLE])
-        first = data[0] ^ mask[0] & 0x0F
+        _, _, begin, at, end = packet
+        mask = self._mask(data[at + 4 : at + 4 + _SAMPLE])
+        first = data[begin] ^ mask[0] & 0x0F
         width = 1 + (first & 3)
-        number = int.from_bytes(data[at : at + width], "big") ^ int.from_bytes(mask[1 : 1 + width], "big")
-        header = bytes([first]) + data[1:at] + number.to_bytes(width, "big")
+        behind = at + width
+        number = int.from_bytes(data[at:behind], "big") ^ int.from_bytes(mask[1 : 1 + width], "big")
+        header = b"%c%b%b" % (first, data[begin + 1 : at], number.to_bytes(width, "big"))
         try:
-            return self._aead.decrypt((self._iv ^ number).to_bytes(12, "big"), data[at + width :], header)
+            return self._aead.decrypt((self._iv ^ number).to_bytes(12, "big"), data[behind:end], header)
         except InvalidTag:
             return None
 
     def take(self, frames: bytes) -> None:
         """Keep what CRYPTO frames bring, up to a frame that has no place in a client's first packets."""
-        at, pieces = 0, self.pieces
+        at, end, pieces, left = 0, len(frames), self._pieces, _MAX_FRAMES
         try:
-            for _ in range(_MAX_FRAMES):
-                found = _NOT_PADDING.search(frames, at)
-                if found is None:
-                    return
-                at = found.start() + 1
-                kind = frames[at - 1]
+            while at < end and left > 0:
+                kind = frames[at]
+                at, left = at + 1, left - 1
                 if kind == _CRYPTO:
                     offset, at = _varint(frames, at)
                     size, at = _varint(frames, at)
                     if offset < MAX_HELLO and size > len(pieces.get(offset, b"")):
                         pieces[offset] = frames[at : at + size]
                     at += size
+                elif kind == _PADDING:
+                    at = end - len(frames[at:].lstrip(b"\0"))
                 elif kind in (_ACK, _ACK_ECN):
                     at = _behind_ack(frames, at, kind)
                 elif kind != _PING:
                     return
-        except IndexError:
+        except IndexError:  # the last frame is cut off
             return
 
     def stream(self) -> bytes:
         """The bytes that came, from the first one to the first hole."""
-        if len(self.pieces) == 1:
-            return self.pieces.get(0, b"")
+        if len(self._pieces) == 1:
+            return self._pieces.get(0, b"")[:MAX_HELLO]
         stream = bytearray()
-        for offset in sorted(self.pieces):
+        for offset in sorted(self._pieces):
             if offset > len(stream):
                 break
-            stream += self.pieces[offset][len(stream) - offset :]
+            stream += self._pieces[offset][len(stream) - offset :]
         return bytes(stream[:MAX_HELLO])
 
 
@@ -211,32 +209,55 @@ def _behind_ack(frames: bytes, at: int, kind: int) -> int:
     _, at = _varint(frames, at)
     _, at = _varint(frames, at)
     ranges, at = _varint(frames, at)
-    _, at = _varint(frames, at)
-    for _ in range(min(2 * ranges, len(frames)) + (3 if kind == _ACK_ECN else 0)):
+    for _ in range(1 + 2 * min(ranges, len(frames)) + (3 if kind == _ACK_ECN else 0)):
         _, at = _varint(frames, at)
     return at
 
 
-def _is_whole(stream: bytes) -> bool:
-    return len(stream) >= 4 and len(stream) >= 4 + int.from_bytes(stream[1:4], "big")
+class _Client:
+    """What a client's datagrams bring, in the streams of the connection ids that keys are of."""
+
+    def __init__(self) -> None:
+        self._openers: dict[bytes, list[_Opener]] = {}
+
+    def read(self, datagram: bytes) -> Iterator[bytes]:
+        """The stream after each Initial packet of the datagram."""
+        at, left = 0, _MAX_PACKETS
+        try:
+            while at < len(datagram) and left > 0:
+                packet = _packet(datagram, at)
+                left -= 1
+                if isinstance(packet, int):
+                    end = packet
+                else:
+                    end = packet.end
+                    opener = self._opened(datagram, packet)
+                    if opener is not None:
+                        yield opener.stream()
+                if end <= at:
+                    return
+                at = end
+        except IndexError:  # it ends within a header
+            return
+
+    def _opened(self, datagram: bytes, packet: _Initial) -> _Opener | None:
+        """Who could open the packet, and has taken it."""
+        openers = self._openers
+        if packet.connection not in openers and len(openers) < _MAX_CONNECTIONS:
+            openers[packet.connection] = [_Opener(scheme, packet.connection) for scheme in packet.schemes]
+        # An id that the server chose comes in later headers; the keys stay those of the first one, but for a Retry.
+        for opener in itertools.chain.from_iterable(openers.values()):
+            frames = opener.open(datagram, packet)
+            if frames is not None:
+                opener.take(frames)
+                return opener
+        return None
 
 
 def _streams(datagrams: Sequence[bytes]) -> Iterator[bytes]:
-    """What is known of the client's stream after each Initial packet: of each connection id that keys are of."""
-    openers: dict[tuple[_Scheme, bytes], _Opener] = {}
+    client = _Client()
     for datagram in datagrams[:MAX_DATAGRAMS]:
-        for packet in _packets(datagram):
-            for scheme in _schemes(packet.version):
-                name = (scheme, packet.connection)
-                if name not in openers and len(openers) < MAX_DATAGRAMS:
-                    openers[name] = _Opener(_keys(*name))
-            # An id that the server chose comes in the header later; the keys stay those of the first one.
-            for opener in list(openers.values()):
-                frames = opener.open(packet)
-                if frames is not None:
-                    opener.take(frames)
-                    yield opener.stream()
-                    break
+        yield from client.read(datagram)
 
 
 def client_hello(datagrams: Sequence[bytes], partial: bool = False) -> bytes | None:
@@ -249,20 +270,22 @@ def client_hello(datagrams: Sequence[bytes], partial: bool = False) -> bytes | N
     for stream in _streams(datagrams):
         if stream[:1] != b"\1":
             continue
-        if _is_whole(stream):
-            return stream[: 4 + int.from_bytes(stream[1:4], "big")]
+        size = 4 + int.from_bytes(stream[1:4], "big")
+        if len(stream) >= max(size, 4):
+            return stream[:size]
         longest = max(longest, stream, key=len)
     return longest if partial and longest else None
 
 
 def gquic_server_name(datagrams: Sequence[bytes]) -> str | None:
     """The server name in a CHLO, the hello of Google's QUIC: in clear up to Q046, in Initial packets in Q050."""
-    for datagram in datagrams[:MAX_DATAGRAMS]:
-        name = _chlo_name(datagram) if datagram[9:10] == b"Q" or datagram[1:2] == b"Q" else None
+    first = datagrams[:MAX_DATAGRAMS]
+    clear = (datagram for datagram in first if datagram[9:10] == b"Q" or datagram[1:4] == b"Q04")
+    sealed = [datagram for datagram in first if datagram[1:5] == b"Q050"]
+    for hello in itertools.chain(clear, _streams(sealed)):
+        name = _chlo_name(hello)
         if name is not None:
             return name
-    if any(datagram[1:5] == b"Q050" for datagram in datagrams[:MAX_DATAGRAMS]):
-        return next((name for name in map(_chlo_name, _streams(datagrams)) if name is not None), None)
     return None
 
 
