@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from flowgauge.arrays import list_array
 from flowgauge.config import MeterConfig
 from flowgauge.features._feature import Array, Feature, Layout, Values, look_ahead, state_dtype
-from flowgauge.kernels._jit import byte_kernel, kernel
+from flowgauge.kernels._jit import kernel
 from flowgauge.kernels.answers import ROWS, make_answers
 from flowgauge.kernels.facts import FACT, SERVER_NAME, TEXTS, begin_text, clear_fact, put_bytes
 from flowgauge.kernels.header import RST, SYN, TCP, UDP
@@ -22,24 +22,25 @@ from flowgauge.kernels.heads import LENGTH_BYTES, MOST_TAKEN, grown_arena, make_
 from flowgauge.kernels.hello import OVER_QUIC
 from flowgauge.kernels.naming import (
     DUE,
+    HELLOS,
     MOST_TEXT_BYTES,
     MOST_TEXTS,
     OUT_BYTES,
     OVER,
-    QUEUED,
     QUIC,
     ROW,
-    SLOT,
     TLS,
     WHOLE,
     Keeper,
     carry_on,
-    dissect_heads,
+    end_heads,
     has_room,
     is_dns,
+    is_unread,
     look_up,
     note_message,
     note_payload,
+    queue,
     release_heads,
     take_facts,
 )
@@ -91,7 +92,7 @@ STATE = state_dtype(
 )
 
 
-@byte_kernel
+@kernel
 def update(p, begin, stop, state, flows, data, k):
     """Returns the first row that was not counted, because there is too little room."""
     for i in range(begin, stop):
@@ -103,13 +104,14 @@ def update(p, begin, stop, state, flows, data, k):
         has_bytes = q.payload_caplen != 0 or q.tcp_flags & SYN
         if q.begins == 0 and not (has_bytes and (dns or not f.marks & OVER)):
             continue
-        if not has_room(k) or (q.begins & CONTINUES and state[q.previous].marks & QUEUED):
+        if not has_room(k):
             return i
-        k.cursor[ROW], k.cursor[SLOT] = i, q.slot
+        k.cursor[ROW] = i
         if q.begins & CONTINUES:
-            k.cursor[SLOT] = q.previous
-            carry_on(q, state, flows, k)
-            k.cursor[SLOT] = q.slot
+            if is_unread(state[q.previous]):
+                queue(state[q.previous], q.previous, k)
+                return i
+            carry_on(q, state)
         elif q.begins & OPENS:
             look_up(q, f, flows[q.slot], k.answers)
         if not has_bytes:
@@ -123,24 +125,24 @@ def update(p, begin, stop, state, flows, data, k):
     return stop
 
 
-@byte_kernel
-def end_heads(state, begin, stop, flows, k):
-    """Dissect what there is of the heads of rows begin..stop, of which no more bytes are kept from here on.
+@kernel
+def end_all(state, slots, begin, stop, flows, last, k):
+    """Dissect the heads of slots[begin:stop], of which no more bytes are kept if they are whole, or this is the `last`
+    time. Slots with a QUIC hello to be opened first are put together at the begin of `slots`.
 
-    Returns the first row that was not dissected, because there is too little room.
+    Returns the first place that was not dissected, because there is too little room.
     """
-    for row in range(begin, stop):
-        f = state[row]
-        if f.block[0] or f.block[1]:
-            if not has_room(k):
-                return row
-            k.cursor[ROW] = row
-            dissect_heads(f, flows[row], k)
-            release_heads(f, k.arena)
+    for place in range(begin, stop):
+        if not has_room(k):
+            return place
+        k.cursor[ROW] = place
+        if end_heads(state[slots[place]], flows[slots[place]], last, k):
+            slots[k.cursor[HELLOS]] = slots[place]
+            k.cursor[HELLOS] += 1
     return stop
 
 
-@byte_kernel
+@kernel
 def take_hello(state, slot, hello, is_hello, k):
     """Name a flow by the hello that was opened, or by the bare name in one of Google's."""
     f, fact, end = state[slot], k.fact[0], U64(len(hello))
@@ -235,20 +237,36 @@ class _Group:
             try:
                 row = update(p, row, stop, state, flows, data, self._k)
             except IndexError:
-                row = self._resume(p, state)
-            self._open_hellos(state, flows)
+                row = int(self._k.cursor[ROW])
+                self._fault(state, int(p.packets[row].slot))
+                row += 1
+            self._settle(state, flows)
             if row < stop and not is_roomy(self._k):
                 self._make_room(state)
 
-    def _resume(self, p: Array, state: Array) -> int:
-        """Behind a dissector that has stopped at a bounds check: the row to go on with. Its flow has no names."""
-        row, slot, _ = self._k.cursor.tolist()
-        self._fault(state, slot)
-        return row + (slot == p.packets[row].slot)
-
     def _fault(self, state: Array, slot: int) -> None:
+        """What reads bytes has stopped at a bounds check: the flow is not looked at any more."""
         self._faults += 1
         give_up(state, slot, self._k)
+
+    def _settle(self, state: Array, flows: Array) -> None:
+        """Dissect the heads that are due."""
+        due, cursor = self._k.due, self._k.cursor
+        count, cursor[DUE] = int(cursor[DUE]), 0
+        self._end(state, due[:count], flows, last=False)
+        hellos, cursor[HELLOS] = due[: int(cursor[HELLOS])].tolist(), 0
+        rest = [slot for slot in hellos if not self._open_hello(state, slot)]
+        self._end(state, np.array(rest, np.int32), flows, last=True)
+
+    def _end(self, state: Array, slots: NDArray[np.int32], flows: Array, last: bool) -> None:
+        place = 0
+        while place < len(slots):
+            self._grow()
+            try:
+                place = end_all(state, slots, place, len(slots), flows, last, self._k)
+            except IndexError:
+                place = int(self._k.cursor[ROW])
+                self._fault(state, int(slots[place]))
 
     def _make_room(self, state: Array) -> None:
         """Forget texts that nothing has any more, and grow what is too small all the same."""
@@ -270,52 +288,32 @@ class _Group:
                 self._texts.grow()
             self._k = self._k._replace(texts=self._texts.arrays, arena=arena)
 
-    def _open_hellos(self, state: Array, flows: Array) -> None:
-        """Open the hellos of QUIC connections of which datagrams have come."""
-        k = self._k
-        due = k.due[: int(k.cursor[DUE])].tolist()
-        k.cursor[DUE] = 0
-        for slot in due:
-            f = state[slot]
-            f.marks &= ~QUEUED
-            if f.block[0]:
-                self._open_hello(state, slot, partial=bool(f.kept[0] == WHOLE))
-            if f.block[0] and f.kept[0] == WHOLE:
-                self._end(state, slot, slot + 1, flows)
-
-    def _open_hello(self, state: Array, slot: int, partial: bool) -> None:
-        """Name a flow by its hello, if that can be read; with `partial` nothing more will come of it."""
+    def _open_hello(self, state: Array, slot: int, last: bool = False) -> bool:
+        """Name a QUIC connection by its hello; False where that cannot be read, and nothing more will come of it."""
         f = state[slot]
+        last = last or f.kept[0] == WHOLE
         head = self._k.arena.head[int(f.block[0]) - 1, : int(f.length[0])].tobytes()
         try:
-            hello, is_hello = _hello(_datagrams(head), partial)
+            hello, is_hello = _hello(_datagrams(head), last)
         except Exception:  # whatever a stranger's bytes may do to it
             self._faults += 1
-            return
+            return False
         if hello is None:
-            return
+            return not last
         self._grow()
         try:
             take_hello(state, slot, np.frombuffer(bytearray(hello), np.uint8), is_hello, self._k)
         except IndexError:
             self._fault(state, slot)
-
-    def _end(self, state: Array, begin: int, stop: int, flows: Array) -> None:
-        row = begin
-        while row < stop:
-            self._grow()
-            try:
-                row = end_heads(state, row, stop, flows, self._k)
-            except IndexError:
-                row = int(self._k.cursor[ROW])
-                self._fault(state, row)
+        return True
 
     def finalize(self, state: Array, flows: Array, memory: Memory) -> dict[str, Values]:
         records, rows = state.view(np.recarray), flows.view(np.recarray)
-        open_ones = state["block"][:, 0] != 0
-        for row in np.flatnonzero(open_ones & (state["service"] == QUIC) & (state["is_tcp"] == 0)).tolist():
-            self._open_hello(records, row, partial=True)
-        self._end(records, 0, len(records), rows)
+        is_open = (state["block"] != 0).any(axis=1)
+        is_quic = (state["service"] == QUIC) & (state["block"][:, 0] != 0) & (state["is_tcp"] == 0)
+        for row in np.flatnonzero(is_quic).tolist():
+            self._open_hello(records, row, last=True)
+        self._end(records, np.flatnonzero(is_open).astype(np.int32), rows, last=True)
         return self._output.columns(state, flows) | _record_lists(records, memory)
 
 

@@ -53,15 +53,17 @@ TLS, QUIC = (np.uint8(SERVICES.index(name)) for name in ("tls", "quic"))
 # Values of `kept`: nothing seen yet; a block, but not the first byte; a block that still wants bytes; a block that
 # wants no more; nothing to keep, or no more.
 NEW, WAITS, KEPT, WHOLE, CLOSED = (np.uint8(value) for value in range(5))
-# Bits of `marks`: nothing is left to do for the flow; it waits for its hello to be opened; its list of TLS records has
-# ended; a query was seen; and its answer. And two for the directions: the number of the next TLS record is known.
+# Bits of `marks`: nothing is left to do for the flow; its heads are due to be dissected; its list of TLS records has
+# ended; a query was seen; and its answer. Two for the directions: the number of the next TLS record is known. And: its
+# heads were dissected for its next part.
 OVER, QUEUED, NO_RECORDS, ASKED, ANSWERED, FOLLOWED = (np.uint8(1 << bit) for bit in range(6))
+READ = np.uint8(1 << 7)
 
 OUT_BYTES = 1 << 16
 _NAME_BYTES = 256
-# What one packet may add to the texts: those of two flows, or the names of a message.
-MOST_TEXTS = 2 * len(TEXTS) + MOST_RECORDS + 1
-MOST_TEXT_BYTES = 2 * OUT_BYTES + (MOST_RECORDS + 1) * _NAME_BYTES
+# What one packet or flow may add to the texts: what is found in heads, or the names of a message.
+MOST_TEXTS = len(TEXTS) + MOST_RECORDS + 1
+MOST_TEXT_BYTES = OUT_BYTES + (MOST_RECORDS + 1) * _NAME_BYTES
 _FAR = I64(1 << 16)  # a segment so far beyond a hole shows that nothing fills it
 _DNS_PORTS = tuple(np.uint16(port) for port in (53, 5353, 5355))
 
@@ -74,11 +76,12 @@ class Keeper(NamedTuple):
     answers: Answers
     fact: np.recarray  # one FACT
     out: U8  # OUT_BYTES of texts
-    due: I32  # slots of flows that wait for their hello to be opened
-    cursor: np.ndarray  # row and slot at work, and how many slots are due
+    due: I32  # slots of flows whose heads are to be dissected
+    cursor: np.ndarray  # by the names below
 
 
-ROW, SLOT, DUE = 0, 1, 2
+# The row at work; how many slots are due; and how many of them, put together at the begin, have a hello to be opened.
+ROW, DUE, HELLOS = range(3)
 
 
 @inline_helper
@@ -210,11 +213,11 @@ def _keep_segment(q, f, d, data, flow, k, skip, place, count):
 
 
 @helper
-def _queue(q, f, k):
-    """Have the hello of a QUIC connection opened."""
+def queue(f, slot, k):
+    """Have the heads of a flow dissected."""
     if not f.marks & QUEUED:
         f.marks |= QUEUED
-        k.due[k.cursor[DUE]] = q.slot
+        k.due[k.cursor[DUE]] = slot
         k.cursor[DUE] += 1
 
 
@@ -232,7 +235,7 @@ def _keep_datagram(q, f, d, data, flow, k):
     if _has_all(f, d, head, end, arena.data):
         f.kept[d] = WHOLE
     if f.service == QUIC and d == 0:
-        _queue(q, f, k)
+        queue(f, q.slot, k)
 
 
 @inline_helper
@@ -353,13 +356,18 @@ def _swap_roles(f):
     f.answer = U32(0)
 
 
-@byte_helper
-def carry_on(q, state, flows, k):
+@inline_helper
+def is_unread(f):
+    """Whether the heads of a flow are to be dissected before its next part gets them."""
+    return (f.block[0] != 0 or f.block[1] != 0) and not f.marks & READ
+
+
+@helper
+def carry_on(q, state):
     """A flow goes on in its next part, which gets all that is known, and the heads."""
     f, before = state[q.slot], state[q.previous]
-    if before.service != QUIC:
-        dissect_heads(before, flows[q.previous], k)
     state[q.slot] = state[q.previous]
+    f.marks &= ~READ
     for d in range(2):
         before.block[d], before.kept[d] = 0, CLOSED
     before.marks |= OVER
@@ -394,9 +402,21 @@ def note_payload(q, f, d, data, flow, k):
     if f.kept[0] < WHOLE or f.kept[1] < WHOLE:
         return
     if f.block[0] or f.block[1]:
-        if q.protocol == UDP and f.service == QUIC:
-            return
-        dissect_heads(f, flow, k)
-        release_heads(f, k.arena)
-    if f.service != TLS or f.marks & NO_RECORDS:
+        queue(f, q.slot, k)
+    elif f.service != TLS or f.marks & NO_RECORDS:
         f.marks |= OVER
+
+
+@byte_helper
+def end_heads(f, flow, last, k):
+    """Dissect the heads of a flow, of which no more bytes are kept if they are whole, or this is the `last` time.
+
+    Whether that was not done, because there is a QUIC hello to be opened first.
+    """
+    f.marks = f.marks & ~QUEUED | READ
+    if not last and f.service == QUIC and flow.protocol == UDP:
+        return f.block[0] != 0
+    dissect_heads(f, flow, k)
+    if last or (f.kept[0] >= WHOLE and f.kept[1] >= WHOLE):
+        release_heads(f, k.arena)
+    return False
