@@ -20,7 +20,7 @@ _LONGEST_TAG = U(16)
 # Small letters of the first bytes (and how many), and what they are signs of; `_SURE`: of nothing else in use.
 _COMMANDS = [
     (b"user ", _FTP | _POP3),
-    (b"auth ", _FTP | _SMTP | _POP3),
+    (b"auth", _FTP | _SMTP | _POP3),
     (b"quit", _FTP | _SMTP | _POP3),
     (b"ehlo ", _SMTP | _SURE),
     (b"helo ", _SMTP | _SURE),

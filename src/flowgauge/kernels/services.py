@@ -37,7 +37,6 @@ from flowgauge.kernels.http import (
     is_status_line,
 )
 from flowgauge.kernels.queries import dissect_dns
-from flowgauge.kernels.quic import looks_like_quic
 from flowgauge.kernels.servicelist import (
     BITTORRENT,
     BOTH,
@@ -97,6 +96,7 @@ _KEPT = {
     SSH: HEAD_BYTES,
     STUN: 512,
     DTLS: HEAD_BYTES,
+    WIREGUARD: 2048,  # a message of each side where the port does not tell
     SMB: 128,
     OPENVPN: 128,
     FTP: 512,
@@ -168,6 +168,9 @@ def _stream_of_messages(data, at, end, client_port, server_port):
         sure = signs.openvpn(data, begin, stop)
         if sure > 0:
             return OPENVPN, sure
+        sure = signs.stun(data, begin, stop, True, client_port, server_port)  # RFC 4571
+        if sure > FORM:
+            return STUN, sure
     if size < U(12):
         return UNKNOWN, CANDIDATE
     is_dns_port = signs.on_port(_PORT_DNS, client_port, server_port)
@@ -194,7 +197,7 @@ def _datagram_names(data, at, end, client_port, server_port):
     if signs.on_port(_PORT_LLMNR, client_port, server_port):
         return LLMNR, signs.dns(data, at, end, False)
     if signs.on_port(_PORT_NETBIOS_NS, client_port, server_port):
-        return UNKNOWN, CANDIDATE
+        return NETBIOS_NS, signs.dns(data, at, end, False)
     return DNS, signs.dns(data, at, end, not signs.on_port(_PORT_DNS, client_port, server_port))
 
 
@@ -226,8 +229,9 @@ def _datagram_hosts(data, at, end, client_port, server_port):
 @byte_helper
 def _datagram_form(data, at, end, client_port, server_port):
     """Datagrams of binary messages."""
-    if looks_like_quic(data, at, end):
-        return QUIC, SIGNATURE
+    sure = signs.quic(data, at, end)
+    if sure > 0:
+        return QUIC, sure
     sure = signs.dtls(data, at, end)
     if sure > 0:
         return DTLS, sure
@@ -237,7 +241,7 @@ def _datagram_form(data, at, end, client_port, server_port):
     sure = signs.bittorrent_datagram(data, at, end)
     if sure > 0:
         return BITTORRENT, sure
-    sure = max(signs.wireguard(data, at, end), signs.wireguard_transport(data, at, end, client_port, server_port))
+    sure = signs.wireguard(data, at, end, client_port, server_port)
     if sure > 0:
         return WIREGUARD, sure
     sure = signs.openvpn(data, at, end)
@@ -251,6 +255,14 @@ def _datagram_form(data, at, end, client_port, server_port):
 
 
 @byte_helper
+def _datagram_candidate(data, at, end, client_port, server_port):
+    """Datagrams that are nothing by themselves."""
+    if signs.may_be_wireguard(data, at, end):
+        return WIREGUARD, FORM if signs.is_wireguard_port(client_port, server_port) else CANDIDATE
+    return RTP if signs.may_be_rtp(data, at, end) else UNKNOWN, CANDIDATE
+
+
+@byte_helper
 def _datagram(data, at, end, client_port, server_port):
     service, sure = _datagram_hosts(data, at, end, client_port, server_port)
     if sure == 0:
@@ -259,9 +271,7 @@ def _datagram(data, at, end, client_port, server_port):
         service, sure = _datagram_names(data, at, end, client_port, server_port)
     if sure == 0:
         service, sure = _datagram_form(data, at, end, client_port, server_port)
-    if sure == 0:
-        service = RTP if signs.may_be_rtp(data, at, end) else UNKNOWN
-    return service, sure
+    return (service, sure) if sure > 0 else _datagram_candidate(data, at, end, client_port, server_port)
 
 
 @byte_helper
@@ -366,6 +376,8 @@ def _combined(up, up_sure, down, down_sure):
         return (up, up_sure) if up_sure >= down_sure else (down, down_sure)
     if min(up_sure, down_sure) >= FORM:
         return up, BOTH
+    if up == WIREGUARD:
+        return up, max(up_sure, down_sure, FORM)  # what one side alone would not be
     sure = max(up_sure, down_sure)
     return up, max(sure, FORM) if min(up_sure, down_sure) > 0 else sure
 

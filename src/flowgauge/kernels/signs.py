@@ -11,6 +11,7 @@ import numpy as np
 from flowgauge.kernels._jit import byte_helper
 from flowgauge.kernels.bytes import be16, be32, be64
 from flowgauge.kernels.hosts import is_netbios_name
+from flowgauge.kernels.quic import is_quic_version, looks_like_quic
 from flowgauge.kernels.servicelist import FORM, PORT_AND_FORM, SIGNATURE
 from flowgauge.kernels.text import folded, packed, small, word
 
@@ -189,6 +190,30 @@ def bittorrent_datagram(data, at, end):
     return 0
 
 
+_VERSIONS_FROM, _MOST_VERSIONS = U(5), 32
+
+
+@byte_helper
+def quic(data, at, end):
+    """RFC 9000 §17.2; a negotiation of versions (RFC 8999 §6) must list one that is known."""
+    if not looks_like_quic(data, at, end):
+        return 0
+    if data[at] < 0x80 or be32(data, at + U(1)) != U(0):
+        return SIGNATURE
+    here = at + _VERSIONS_FROM
+    for _ in range(2):  # past the connection ids
+        here += U(1) + U(data[here]) if here < end else U(0)
+    if here >= end or (end - here) % U(4) != U(0):
+        return 0
+    left = _MOST_VERSIONS
+    while left > 0 and here < end:
+        if is_quic_version(data, here):
+            return SIGNATURE
+        here += U(4)
+        left -= 1
+    return 0
+
+
 _MAGIC_COOKIE = U(0x2112A442)
 _PORT_STUN = 3478
 
@@ -262,34 +287,40 @@ def ntp(data, at, end, client_port, server_port):
     return PORT_AND_FORM if mode == 7 else 0
 
 
+_PORT_WIREGUARD = 51820
+_INITIATION, _RESPONSE, _COOKIE_REPLY = 1, 2, 3
+_INITIATION_SIZE, _RESPONSE_SIZE, _COOKIE_SIZE = U(148), U(92), U(64)
+
+
 @byte_helper
-def wireguard(data, at, end):
-    """The WireGuard protocol §5.4: a handshake's messages have sizes of their own, transport is told by its form."""
+def wireguard(data, at, end, client_port, server_port):
+    """The WireGuard protocol §5.4: handshake messages have sizes of their own; on its port longer ones are it too."""
     size = end - at
-    if size < U(32) or be32(data, at) & U(0x00FFFFFF) != U(0):
+    if size < _COOKIE_SIZE or be32(data, at) & U(0x00FFFFFF) != U(0) or be32(data, at + U(4)) == U(0):
         return 0
     kind = data[at]
-    if kind == 1:
-        return SIGNATURE if size == U(148) and be32(data, at + U(4)) != U(0) else 0
-    if kind == 2:
-        return SIGNATURE if size == U(92) and be32(data, at + U(4)) != U(0) else 0
-    if kind == 3:
-        return FORM if size == U(64) and be32(data, at + U(4)) != U(0) else 0
-    return 0
-
-
-_PORT_WIREGUARD = 51820
+    if kind == _COOKIE_REPLY:
+        return FORM if size == _COOKIE_SIZE else 0
+    if kind != _INITIATION and kind != _RESPONSE:
+        return 0
+    needed = _INITIATION_SIZE if kind == _INITIATION else _RESPONSE_SIZE
+    if size == needed:
+        return SIGNATURE
+    return PORT_AND_FORM if size > needed and on_port(_PORT_WIREGUARD, client_port, server_port) else 0
 
 
 @byte_helper
-def wireguard_transport(data, at, end, client_port, server_port):
+def may_be_wireguard(data, at, end):
     """A transport message: a counter below 2^32, and what is encrypted comes in units of 16 bytes."""
     size = end - at
     if size < U(32) or size % U(16) != U(0) or be32(data, at) != U(0x04000000):
-        return 0
-    if be32(data, at + U(12)) != U(0):
-        return 0
-    return FORM if on_port(_PORT_WIREGUARD, client_port, server_port) else 0
+        return False
+    return be32(data, at + U(4)) != U(0) and be32(data, at + U(12)) == U(0)
+
+
+@byte_helper
+def is_wireguard_port(client_port, server_port):
+    return on_port(_PORT_WIREGUARD, client_port, server_port)
 
 
 _RESET_SIZES = np.array([0, 16, 20, 32, 64], np.uint64)  # of the HMAC in front: none, MD5, SHA-1, SHA-2
@@ -321,8 +352,16 @@ def _is_encrypted_reset(data, at, end):
     if end < at + U(54):
         return False
     time = be32(data, at + U(13))
-    known = be32(data, at + U(9)) & U(0xF0FFFFFF) == U(1)  # 0x0F000001 with tls-crypt-v2
-    return known and time >= _EARLIEST and time < _LATEST
+    return time >= _EARLIEST and time < _LATEST and be32(data, at + U(9)) == U(1)
+
+
+@byte_helper
+def _is_wrapped_reset(data, at, end):
+    """The same with tls-crypt-v2, where a key follows and the packet id's first half is of flags."""
+    if end < at + U(128):
+        return False
+    time = be32(data, at + U(13))
+    return time >= _EARLIEST and time < _LATEST and be16(data, at + U(11)) == U(1)
 
 
 @byte_helper
@@ -330,12 +369,14 @@ def openvpn(data, at, end):
     """OpenVPN network protocol: hard resets, the first packets of both sides, with key 0."""
     if end < at + U(14):
         return 0
-    code = data[at]
-    if code != 0x38 and code != 0x40 and code != 0x50:
+    code, size = data[at], end - at
+    if code == 0x50:
+        return FORM if _is_wrapped_reset(data, at, end) else 0
+    if code != 0x38 and code != 0x40:
         return 0
-    if code != 0x50 and _is_reset(data, at, end, code == 0x40):
+    if _is_reset(data, at, end, code == 0x40):
         return SIGNATURE
-    fits = code == 0x50 or end - at == (U(54) if code == 0x38 else U(66))
+    fits = size == U(54) if code == 0x38 else size == U(66) or size == U(72)
     return SIGNATURE if fits and _is_encrypted_reset(data, at, end) else 0
 
 
@@ -438,8 +479,11 @@ def dns(data, at, end, is_strict):
     flags = be16(data, at + U(2))
     questions, answers, servers = be16(data, at + U(4)), be16(data, at + U(6)), be16(data, at + U(8))
     others = be16(data, at + U(10))
-    if flags >> U(11) & U(15) > U(6) or U(12) + U(5) * questions + U(11) * (answers + servers) > end - at:
+    if flags >> U(11) & U(15) > U(6):
         return 0
+    damaged = PORT_AND_FORM if not is_strict and questions == U(1) else 0
+    if U(12) + U(5) * questions + U(11) * (answers + servers) > end - at:
+        return damaged
     if questions == U(0):
         if is_strict:
             return 0
@@ -448,7 +492,7 @@ def dns(data, at, end, is_strict):
         return FORM if flags & U(0x8000) and end >= at + U(23) and data[at + U(12)] < 64 else 0
     after = _asks(data, at + U(12), end, is_strict)
     if after == U(0):
-        return 0
+        return damaged
     if not is_strict:
         return SIGNATURE
     if questions != U(1) or flags & U(0x7840) != U(0) or others > U(16):
