@@ -18,13 +18,11 @@ from flowgauge.kernels._jit import kernel
 from flowgauge.kernels.answers import ROWS, make_answers
 from flowgauge.kernels.facts import FACT, SERVER_NAME, TEXTS, begin_text, clear_fact, put_bytes
 from flowgauge.kernels.header import RST, SYN, TCP, UDP
-from flowgauge.kernels.heads import LENGTH_BYTES, MOST_TAKEN, grown_arena, make_arena, may_take
+from flowgauge.kernels.heads import LENGTH_BYTES, grown_arena, has_blocks, is_full_grown, make_arena
 from flowgauge.kernels.hello import OVER_QUIC
 from flowgauge.kernels.naming import (
     DUE,
     HELLOS,
-    MOST_TEXT_BYTES,
-    MOST_TEXTS,
     OUT_BYTES,
     OVER,
     QUIC,
@@ -35,6 +33,7 @@ from flowgauge.kernels.naming import (
     carry_on,
     end_heads,
     has_room,
+    has_text_room,
     is_dns,
     is_unread,
     look_up,
@@ -45,7 +44,6 @@ from flowgauge.kernels.naming import (
     take_facts,
 )
 from flowgauge.kernels.packet import CONTINUES, FIRST_FRAGMENT, NOT_FRAGMENT, OPENS, zeroed_records
-from flowgauge.kernels.texts import text_room
 from flowgauge.kernels.tls import dissect_client_hello
 from flowgauge.kernels.tlsrecords import MOST_RECORDS
 from flowgauge.memory import Memory
@@ -133,7 +131,7 @@ def end_all(state, slots, begin, stop, flows, last, k):
     Returns the first place that was not dissected, because there is too little room.
     """
     for place in range(begin, stop):
-        if not has_room(k):
+        if not has_text_room(k):
             return place
         k.cursor[ROW] = place
         if end_heads(state[slots[place]], flows[slots[place]], last, k):
@@ -282,11 +280,11 @@ class _Group:
     def _grow(self) -> None:
         """Have room for whatever one packet can need."""
         while not is_roomy(self._k):
-            arena = self._k.arena if may_take(self._k.arena, MOST_TAKEN) else grown_arena(self._k.arena)
-            texts, size = text_room(self._texts.arrays)
-            if texts < MOST_TEXTS or size < MOST_TEXT_BYTES:
+            if not has_blocks(self._k.arena) and not is_full_grown(self._k.arena):
+                self._k = self._k._replace(arena=grown_arena(self._k.arena))
+            else:
                 self._texts.grow()
-            self._k = self._k._replace(texts=self._texts.arrays, arena=arena)
+                self._k = self._k._replace(texts=self._texts.arrays)
 
     def _open_hello(self, state: Array, slot: int, last: bool = False) -> bool:
         """Name a QUIC connection by its hello; False where that cannot be read, and nothing more will come of it."""

@@ -78,10 +78,15 @@ def copy_bytes(data, begin, count, head, row, place):
 
 
 @inline_helper
-def may_take(arena, blocks):
-    """Whether so many blocks can be taken, or are refused for good: else the arena can grow."""
+def has_blocks(arena):
+    """Whether there are the blocks that one packet may take."""
     s = arena.pool[0]
-    return s.free + len(arena.free) - s.fresh >= blocks or len(arena.free) >= s.most
+    return s.free + len(arena.free) - s.fresh >= MOST_TAKEN
+
+
+@inline_helper
+def is_full_grown(arena):
+    return len(arena.free) >= arena.pool[0].most
 
 
 @helper

@@ -32,10 +32,10 @@ from flowgauge.kernels.facts import DNS_QUERY, SERVER_NAME, TEXTS, begin_text, c
 from flowgauge.kernels.header import TCP, UDP
 from flowgauge.kernels.heads import (
     HEAD_BYTES,
-    MOST_TAKEN,
     Arena,
+    has_blocks,
     head_length,
-    may_take,
+    is_full_grown,
     put_datagram,
     put_segment,
     release_block,
@@ -85,12 +85,18 @@ ROW, DUE, HELLOS = range(3)
 
 
 @inline_helper
-def has_room(k):
-    """Whether a packet, whatever it holds, can be looked at."""
+def has_text_room(k):
+    """Whether there is room for whatever the heads of a flow, or a message, may say."""
     texts, size = text_room(k.texts)
-    return (
-        texts >= MOST_TEXTS and size >= MOST_TEXT_BYTES and may_take(k.arena, MOST_TAKEN) and k.cursor[DUE] < len(k.due)
-    )
+    return texts >= MOST_TEXTS and size >= MOST_TEXT_BYTES
+
+
+@inline_helper
+def has_room(k):
+    """Whether a packet, whatever it holds, can be looked at; blocks are refused only when none is due to be freed."""
+    if not has_text_room(k) or k.cursor[DUE] >= len(k.due):
+        return False
+    return has_blocks(k.arena) or (k.cursor[DUE] == 0 and is_full_grown(k.arena))
 
 
 @helper
