@@ -189,7 +189,7 @@ Q050 = QuicVersion(int.from_bytes(b"Q050", "big"), bytes.fromhex("504574efd066fe
     [
         b"\x0d" + bytes(8) + b"Q043\1" + bytes(12) + b"\xa0\1\0\4" + chlo(b"Video.Example."),
         b"\xc3Q046\x50" + bytes(8) + bytes(4) + bytes(12) + b"\xa0\1" + chlo(b"Video.Example."),
-        packet(crypto(chlo(b"Video.Example.")), 1100, version=Q050),
+        packet(b"\x08" + crypto(chlo(b"Video.Example."))[1:], 1100, version=Q050),
     ],
     ids=["Q043", "Q046", "Q050"],
 )
@@ -197,6 +197,16 @@ def test_google_quic_tells_its_server_name(datagram: bytes) -> None:
     """The tag SNI of a CHLO, as a host name."""
     assert gquic_server_name([b"\x40" + bytes(30), datagram]) == "video.example"
     assert client_hello([datagram], partial=True) is None
+
+
+@pytest.mark.parametrize("name", [b"T050", b"T051"])
+def test_google_quic_with_tls_has_a_client_hello(name: bytes) -> None:
+    """Versions of Google with TLS differ by salt and by the type of CRYPTO frames."""
+    salt = {b"T050": "7ff579e5acd072915580304c43a2367c60488310", b"T051": "7a4edef4e7ccee5fa4506c19124fc8ccda6e033d"}[
+        name
+    ]
+    version = QuicVersion(int.from_bytes(name, "big"), bytes.fromhex(salt))
+    assert client_hello([packet(b"\x08" + crypto(SHORT)[1:], version=version)]) == SHORT
 
 
 @pytest.mark.parametrize("hello", [chlo(b"a b"), chlo(b"", b"SNI\0"), chlo(b"a.example", b"XYZ\0"), chlo(b"a" * 300)])

@@ -24,15 +24,16 @@ _MAX_CONNECTIONS, _MAX_ID = 4, 20  # connection ids that keys are derived of, by
 
 _LONG_FIXED, _INITIAL, _RETRY = 0xC0, 0, 3
 _SAMPLE, _ECB = 16, modes.ECB()
-_PADDING, _PING, _ACK, _ACK_ECN, _CRYPTO = 0, 1, 2, 3, 6
+_PADDING, _PING, _ACK, _ACK_ECN = 0, 1, 2, 3
 
 
 class _Scheme(NamedTuple):
-    """What keys of a version are derived with, and the type of its Initial packets."""
+    """What keys of a version are derived with, and the types of its Initial packets and CRYPTO frames."""
 
     salt: bytes
     label: bytes = b"quic"
     initial: int = 0
+    crypto: int = 6
 
 
 _V1 = _Scheme(bytes.fromhex("38762cf7f55934b34d179ae6a4c80cadccbb7f0a"))
@@ -41,9 +42,9 @@ _V2_DRAFT = _Scheme(bytes.fromhex("a707c203a59b47184a1d62ca570406ea7ae3e5d3"), b
 _DRAFT_29 = _Scheme(bytes.fromhex("afbfec289993d24c9e9786f19c6111e04390a899"))
 _DRAFT_23 = _Scheme(bytes.fromhex("c3eef712c72ebb5a11a7d2432bb46365bef9f502"))
 _DRAFT_22 = _Scheme(bytes.fromhex("7fbcdb0e7c66bbe9193a96cd21519ebd7a02644a"))
-_Q050 = _Scheme(bytes.fromhex("504574efd066fe2f9d945cfcdbd3a7f0d3b56b45"))
-_T050 = _Scheme(bytes.fromhex("7ff579e5acd072915580304c43a2367c60488310"))
-_T051 = _Scheme(bytes.fromhex("7a4edef4e7ccee5fa4506c19124fc8ccda6e033d"))
+_Q050 = _Scheme(bytes.fromhex("504574efd066fe2f9d945cfcdbd3a7f0d3b56b45"), crypto=8)
+_T050 = _Scheme(bytes.fromhex("7ff579e5acd072915580304c43a2367c60488310"), crypto=8)
+_T051 = _Scheme(bytes.fromhex("7a4edef4e7ccee5fa4506c19124fc8ccda6e033d"), crypto=8)
 
 _SCHEMES: dict[int, tuple[_Scheme, ...]] = {
     0x00000001: (_V1,),
@@ -154,6 +155,7 @@ class _Opener:
     def __init__(self, scheme: _Scheme, connection: bytes) -> None:
         self._aead, self._iv, hp = _keys(scheme, connection)
         self._mask = Cipher(algorithms.AES(hp), _ECB).encryptor().update
+        self._crypto = scheme.crypto
         self._pieces: dict[int, bytes] = {}
 
     def open(self, data: bytes, packet: _Initial) -> bytes | None:
@@ -177,7 +179,7 @@ class _Opener:
             while at < end and left > 0:
                 kind = frames[at]
                 at, left = at + 1, left - 1
-                if kind == _CRYPTO:
+                if kind == self._crypto:
                     offset, at = _varint(frames, at)
                     size, at = _varint(frames, at)
                     if offset < MAX_HELLO and size > len(pieces.get(offset, b"")):
