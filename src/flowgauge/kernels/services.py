@@ -4,8 +4,8 @@ How sure it is, in percent: 99 both sides' bytes say so; 95 a signature of 32 bi
 last byte; 80 a form of some 20 bits, or one on its own port; 60 a short form on the service's own port; 0 a candidate,
 which :func:`judge` confirms once more bytes are there, and which is not to be told unless it does.
 
-A flow of which bytes were kept is what :func:`judge` says; one of which none were is what the surer of its two first
-looks said. A range of a TCP stream is its first bytes; of UDP it is a sequence of datagrams, each behind its length as
+A flow of which bytes were kept is what :func:`judge` says, where that is surer than the first look at a direction of
+which none were; the others are what the surer of their two first looks said. A range of a TCP stream is its first bytes; of UDP it is a sequence of datagrams, each behind its length as
 two bytes; only :func:`first_look` is given a bare datagram. Ranges are unsigned and may be empty.
 """
 
@@ -74,7 +74,7 @@ from flowgauge.kernels.servicelist import (
     WIREGUARD,
 )
 from flowgauge.kernels.ssh import dissect_ssh, is_ssh, is_whole_key_exchange
-from flowgauge.kernels.text import LF, find, head_end, prefixes, which_prefix, word
+from flowgauge.kernels.text import LF, find, head_end, packed, prefixes, which_prefix, word
 from flowgauge.kernels.tls import dissect_tls, is_whole_hello
 
 U = np.uint64
@@ -111,6 +111,7 @@ KEEP[list(_KEPT)] = list(_KEPT.values())
 
 _PORT_DNS, _PORT_MDNS, _PORT_LLMNR, _PORT_NETBIOS_NS, _PORT_SSDP = 53, 5353, 5355, 137, 1900
 _PORT_DHCPV6, _PORT_DHCPV6_SERVER = 546, 547
+_HTTP2 = packed(b"PRI * HTTP/2.0"[:8])  # RFC 9113 §3.4
 _SSDP = prefixes(b"M-SEARCH", b"NOTIFY *")
 _LONG_HEADER, _FIXED_BIT, _TYPE = np.uint8(0x80), np.uint8(0x40), np.uint8(0x30)
 _MOST_HELLOS = 4  # datagrams of a QUIC client that are kept
@@ -124,6 +125,8 @@ def _stream_text(data, at, end, client_port, server_port):
         return HTTP, SIGNATURE
     if is_request_line(data, at, end):
         return HTTP, SIGNATURE if end >= at + U(8) else CANDIDATE
+    if word(data, at, end) == _HTTP2:
+        return HTTP, SIGNATURE
     if is_ssh(data, at, end):
         return SSH, SIGNATURE
     if is_sip_line(data, at, end):
