@@ -58,7 +58,7 @@ def _table(comparison: Comparison) -> Iterator[str]:
         told = ", ".join(f"`{name}` {count}" for name, count in causes.most_common())
         captures, others = comparison.captures[service], comparison.others(service)
         false = comparison.false(service)
-        agree = sum(not pair.cause for pair in pairs)
+        agree = sum(pair.service == service and not pair.cause for pair in pairs)
         yield (
             f"| {service} | {len(captures):,} | {captures.total():,} | {len(pairs):,} | {agree:,} "
             f"| {false} | {others:,} | {false / others:.2%} | {told} |"

@@ -53,9 +53,7 @@ class Guarded:
         self.reads += 1
         begin, end = (at.start, at.stop) if isinstance(at, slice) else (at, int(at) + 1)
         assert isinstance(at, slice) or not isinstance(at, np.signedinteger), f"signed index {at!r}"
-        assert any(first <= begin and end <= last for first, last in self.ranges), (
-            f"bytes {begin}..{end}: {self.ranges}"
-        )
+        assert any(first <= begin and end <= last for first, last in self.ranges), f"{begin}..{end} of {self.ranges}"
         return self.data[at]
 
 

@@ -53,7 +53,7 @@ _MEANT = {name: {service for service, names in NAMES.items() if name in names} f
 
 CAUSES = {
     "by_port": "nDPI goes by the port alone; the bytes are of something else, or say nothing.",
-    "application": "nDPI names the application, by a rule or an address of its own; the bytes are the protocol's.",
+    "application": "nDPI names an application or what is carried, by rules of its own; the bytes are the protocol's.",
     "first": "A flow that begins as one service and goes on as another: flowgauge tells the first, nDPI the last.",
     "unknown": "nDPI does not know the flow; the bytes are the protocol's, in captures whose ports a fuzzer changed.",
     "damaged": "A fuzzer changed the bytes that tell a service.",
@@ -66,10 +66,11 @@ _APPLICATIONS = {
     *(("dtls", name) for name in ("CustomProtocolE", "CustomProtocolF")),
     *(("tls", name) for name in ("ApplePush", "UltraSurf")),
     ("http", "MapleStory"),
+    ("", "SOAP"),  # without HTTP
     ("netbios_ns", "DNS"),  # a NetBIOS question to port 53
     ("rtcp", "KakaoTalk_Voice"),
 }
-_FIRST = {("stun", "DTLS"), ("stun", "SRTP")}
+_FIRST = {("stun", "DTLS"), ("stun", "SRTP"), ("rdp", "TLS")}
 
 
 class Pair(NamedTuple):

@@ -5,8 +5,9 @@ last byte; 80 a form of some 20 bits, or one on its own port; 60 a short form on
 which :func:`judge` confirms once more bytes are there, and which is not to be told unless it does.
 
 A flow of which bytes were kept is what :func:`judge` says, where that is surer than the first look at a direction of
-which none were; the others are what the surer of their two first looks said. A range of a TCP stream is its first bytes; of UDP it is a sequence of datagrams, each behind its length as
-two bytes; only :func:`first_look` is given a bare datagram. Ranges are unsigned and may be empty.
+which none were; the others are what the surer of their two first looks said. A range of a TCP stream is its first
+bytes; of UDP it is a sequence of datagrams, each behind its length as two bytes; only :func:`first_look` is given a
+bare datagram. Ranges are unsigned and may be empty.
 """
 
 from __future__ import annotations
@@ -174,6 +175,8 @@ def _stream_of_messages(data, at, end, client_port, server_port):
         sure = signs.stun(data, begin, stop, True, client_port, server_port)  # RFC 4571
         if sure > FORM:
             return STUN, sure
+        if signs.may_be_rtp(data, begin, stop):
+            return RTP, CANDIDATE
     if size < U(12):
         return UNKNOWN, CANDIDATE
     is_dns_port = signs.on_port(_PORT_DNS, client_port, server_port)
@@ -185,7 +188,7 @@ def _stream(data, at, end, client_port, server_port):
     service, sure = _stream_text(data, at, end, client_port, server_port)
     if service == UNKNOWN:
         service, sure = _stream_form(data, at, end, client_port, server_port)
-        if sure == 0 and service != TLS:
+        if sure == 0 and service != TLS and service != RTP:
             service = UNKNOWN
     return service, sure
 
@@ -386,20 +389,12 @@ def _combined(up, up_sure, down, down_sure):
 
 
 @byte_helper
-def _judge_stream(data, up_begin, up_end, down_begin, down_end, client_port, server_port):
-    up, up_sure = _look(data, up_begin, up_end, False, client_port, server_port)
-    down, down_sure = _look(data, down_begin, down_end, False, client_port, server_port)
-    up_signs, down_signs = line_signs(data, up_begin, up_end), line_signs(data, down_begin, down_end)
-    if up_signs != 0 and down_signs != 0:
-        return of_both(up_signs, down_signs, client_port, server_port)
-    return _combined(up, up_sure, down, down_sure)
-
-
-@byte_helper
-def _judge_direction(data, begin, end, client_port, server_port):
-    at, stop = _first_datagram(data, begin, end)
-    service, sure = _look(data, at, stop, True, client_port, server_port)
-    if service == RTP and _is_rtp(data, begin, end):
+def _judge_direction(data, begin, end, is_udp, client_port, server_port):
+    at, stop = begin, end
+    if is_udp:
+        at, stop = _first_datagram(data, begin, end)
+    service, sure = _look(data, at, stop, is_udp, client_port, server_port)
+    if service == RTP and _is_rtp(data, begin, end):  # in streams, too, behind lengths of two bytes (RFC 4571)
         sure = SIGNATURE
     return service, sure
 
@@ -409,12 +404,13 @@ def judge(data, up_begin, up_end, down_begin, down_end, is_udp, client_port, ser
     """(service, confidence) by what was kept of both directions; (0, 0) where that is of none."""
     size = U(len(data))
     up_end, down_end = min(up_end, size), min(down_end, size)
-    if is_udp:
-        up, up_sure = _judge_direction(data, up_begin, up_end, client_port, server_port)
-        down, down_sure = _judge_direction(data, down_begin, down_end, client_port, server_port)
-        service, sure = _combined(up, up_sure, down, down_sure)
-    else:
-        service, sure = _judge_stream(data, up_begin, up_end, down_begin, down_end, client_port, server_port)
+    up, up_sure = _judge_direction(data, up_begin, up_end, is_udp, client_port, server_port)
+    down, down_sure = _judge_direction(data, down_begin, down_end, is_udp, client_port, server_port)
+    service, sure = _combined(up, up_sure, down, down_sure)
+    if not is_udp:
+        up_signs, down_signs = line_signs(data, up_begin, up_end), line_signs(data, down_begin, down_end)
+        if up_signs != 0 and down_signs != 0:
+            service, sure = of_both(up_signs, down_signs, client_port, server_port)
     return (service, sure) if sure > 0 else (UNKNOWN, CANDIDATE)
 
 
