@@ -135,7 +135,9 @@ def _put_host(fact, data, at, end, out):
 def _authority(data, at, end):
     """Range of `host:port` in `scheme://host:port/path`; an empty one in a target without."""
     colon = find(data, at, min(end, at + U(8)), COLON)
-    if colon + U(2) >= end or data[colon] != COLON or data[colon + U(1)] != SLASH or data[colon + U(2)] != SLASH:
+    if colon == at or data[at] == SLASH or colon + U(2) >= end or data[colon] != COLON:
+        return at, at
+    if data[colon + U(1)] != SLASH or data[colon + U(2)] != SLASH:
         return at, at
     begin = colon + U(3)
     return begin, min(find(data, begin, end, SLASH), find(data, begin, end, QUESTION))

@@ -4,9 +4,10 @@ How sure it is, in percent: 99 both sides' bytes say so; 95 a signature of 32 bi
 last byte; 80 a form of some 20 bits, or one on its own port; 60 a short form on the service's own port; 0 a candidate,
 which :func:`judge` confirms once more bytes are there, and which is not to be told unless it does.
 
-A flow of which bytes were kept is what :func:`judge` says; one of which none were is what the surer of its two first
-looks said. A range of a TCP stream is its first bytes; of UDP it is a sequence of datagrams, each behind its length as
-two bytes; only :func:`first_look` is given a bare datagram. Ranges are unsigned and may be empty.
+A flow of which bytes were kept is what :func:`judge` says, where that is surer than the first look at a direction of
+which none were; the others are what the surer of their two first looks said. A range of a TCP stream is its first
+bytes; of UDP it is a sequence of datagrams, each behind its length as two bytes; only :func:`first_look` is given a
+bare datagram. Ranges are unsigned and may be empty.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ from flowgauge.kernels.servicelist import (
     WIREGUARD,
 )
 from flowgauge.kernels.ssh import dissect_ssh, is_ssh, is_whole_key_exchange
-from flowgauge.kernels.text import LF, find, head_end, prefixes, which_prefix, word
+from flowgauge.kernels.text import LF, find, head_end, packed, prefixes, which_prefix, word
 from flowgauge.kernels.tls import dissect_tls, is_whole_hello
 
 U = np.uint64
@@ -111,6 +112,7 @@ KEEP[list(_KEPT)] = list(_KEPT.values())
 
 _PORT_DNS, _PORT_MDNS, _PORT_LLMNR, _PORT_NETBIOS_NS, _PORT_SSDP = 53, 5353, 5355, 137, 1900
 _PORT_DHCPV6, _PORT_DHCPV6_SERVER = 546, 547
+_HTTP2 = packed(b"PRI * HTTP/2.0"[:8])  # RFC 9113 §3.4
 _SSDP = prefixes(b"M-SEARCH", b"NOTIFY *")
 _LONG_HEADER, _FIXED_BIT, _TYPE = np.uint8(0x80), np.uint8(0x40), np.uint8(0x30)
 _MOST_HELLOS = 4  # datagrams of a QUIC client that are kept
@@ -124,6 +126,8 @@ def _stream_text(data, at, end, client_port, server_port):
         return HTTP, SIGNATURE
     if is_request_line(data, at, end):
         return HTTP, SIGNATURE if end >= at + U(8) else CANDIDATE
+    if word(data, at, end) == _HTTP2:
+        return HTTP, SIGNATURE
     if is_ssh(data, at, end):
         return SSH, SIGNATURE
     if is_sip_line(data, at, end):
@@ -171,6 +175,8 @@ def _stream_of_messages(data, at, end, client_port, server_port):
         sure = signs.stun(data, begin, stop, True, client_port, server_port)  # RFC 4571
         if sure > FORM:
             return STUN, sure
+        if signs.may_be_rtp(data, begin, stop):
+            return RTP, CANDIDATE
     if size < U(12):
         return UNKNOWN, CANDIDATE
     is_dns_port = signs.on_port(_PORT_DNS, client_port, server_port)
@@ -182,7 +188,7 @@ def _stream(data, at, end, client_port, server_port):
     service, sure = _stream_text(data, at, end, client_port, server_port)
     if service == UNKNOWN:
         service, sure = _stream_form(data, at, end, client_port, server_port)
-        if sure == 0 and service != TLS:
+        if sure == 0 and service != TLS and service != RTP:
             service = UNKNOWN
     return service, sure
 
@@ -383,20 +389,12 @@ def _combined(up, up_sure, down, down_sure):
 
 
 @byte_helper
-def _judge_stream(data, up_begin, up_end, down_begin, down_end, client_port, server_port):
-    up, up_sure = _look(data, up_begin, up_end, False, client_port, server_port)
-    down, down_sure = _look(data, down_begin, down_end, False, client_port, server_port)
-    up_signs, down_signs = line_signs(data, up_begin, up_end), line_signs(data, down_begin, down_end)
-    if up_signs != 0 and down_signs != 0:
-        return of_both(up_signs, down_signs, client_port, server_port)
-    return _combined(up, up_sure, down, down_sure)
-
-
-@byte_helper
-def _judge_direction(data, begin, end, client_port, server_port):
-    at, stop = _first_datagram(data, begin, end)
-    service, sure = _look(data, at, stop, True, client_port, server_port)
-    if service == RTP and _is_rtp(data, begin, end):
+def _judge_direction(data, begin, end, is_udp, client_port, server_port):
+    at, stop = begin, end
+    if is_udp:
+        at, stop = _first_datagram(data, begin, end)
+    service, sure = _look(data, at, stop, is_udp, client_port, server_port)
+    if service == RTP and _is_rtp(data, begin, end):  # in streams, too, behind lengths of two bytes (RFC 4571)
         sure = SIGNATURE
     return service, sure
 
@@ -406,12 +404,13 @@ def judge(data, up_begin, up_end, down_begin, down_end, is_udp, client_port, ser
     """(service, confidence) by what was kept of both directions; (0, 0) where that is of none."""
     size = U(len(data))
     up_end, down_end = min(up_end, size), min(down_end, size)
-    if is_udp:
-        up, up_sure = _judge_direction(data, up_begin, up_end, client_port, server_port)
-        down, down_sure = _judge_direction(data, down_begin, down_end, client_port, server_port)
-        service, sure = _combined(up, up_sure, down, down_sure)
-    else:
-        service, sure = _judge_stream(data, up_begin, up_end, down_begin, down_end, client_port, server_port)
+    up, up_sure = _judge_direction(data, up_begin, up_end, is_udp, client_port, server_port)
+    down, down_sure = _judge_direction(data, down_begin, down_end, is_udp, client_port, server_port)
+    service, sure = _combined(up, up_sure, down, down_sure)
+    if not is_udp:
+        up_signs, down_signs = line_signs(data, up_begin, up_end), line_signs(data, down_begin, down_end)
+        if up_signs != 0 and down_signs != 0:
+            service, sure = of_both(up_signs, down_signs, client_port, server_port)
     return (service, sure) if sure > 0 else (UNKNOWN, CANDIDATE)
 
 

@@ -7,9 +7,8 @@ Nothing here raises an exception for what is in a packet.
 from __future__ import annotations
 
 import functools
-import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -25,15 +24,16 @@ _MAX_CONNECTIONS, _MAX_ID = 4, 20  # connection ids that keys are derived of, by
 
 _LONG_FIXED, _INITIAL, _RETRY = 0xC0, 0, 3
 _SAMPLE, _ECB = 16, modes.ECB()
-_PADDING, _PING, _ACK, _ACK_ECN, _CRYPTO = 0, 1, 2, 3, 6
+_PADDING, _PING, _ACK, _ACK_ECN = 0, 1, 2, 3
 
 
 class _Scheme(NamedTuple):
-    """What keys of a version are derived with, and the type of its Initial packets."""
+    """What keys of a version are derived with, and the types of its Initial packets and CRYPTO frames."""
 
     salt: bytes
     label: bytes = b"quic"
     initial: int = 0
+    crypto: int = 6
 
 
 _V1 = _Scheme(bytes.fromhex("38762cf7f55934b34d179ae6a4c80cadccbb7f0a"))
@@ -42,9 +42,9 @@ _V2_DRAFT = _Scheme(bytes.fromhex("a707c203a59b47184a1d62ca570406ea7ae3e5d3"), b
 _DRAFT_29 = _Scheme(bytes.fromhex("afbfec289993d24c9e9786f19c6111e04390a899"))
 _DRAFT_23 = _Scheme(bytes.fromhex("c3eef712c72ebb5a11a7d2432bb46365bef9f502"))
 _DRAFT_22 = _Scheme(bytes.fromhex("7fbcdb0e7c66bbe9193a96cd21519ebd7a02644a"))
-_Q050 = _Scheme(bytes.fromhex("504574efd066fe2f9d945cfcdbd3a7f0d3b56b45"))
-_T050 = _Scheme(bytes.fromhex("7ff579e5acd072915580304c43a2367c60488310"))
-_T051 = _Scheme(bytes.fromhex("7a4edef4e7ccee5fa4506c19124fc8ccda6e033d"))
+_Q050 = _Scheme(bytes.fromhex("504574efd066fe2f9d945cfcdbd3a7f0d3b56b45"), crypto=8)
+_T050 = _Scheme(bytes.fromhex("7ff579e5acd072915580304c43a2367c60488310"), crypto=8)
+_T051 = _Scheme(bytes.fromhex("7a4edef4e7ccee5fa4506c19124fc8ccda6e033d"), crypto=8)
 
 _SCHEMES: dict[int, tuple[_Scheme, ...]] = {
     0x00000001: (_V1,),
@@ -128,24 +128,25 @@ class _Initial(NamedTuple):
     end: int
 
 
-def _packet(data: bytes, begin: int) -> _Initial | int:
-    """The packet that begins here if it is an Initial one, else where it ends, 0 where that is not to be known."""
+def _packet(data: bytes, begin: int) -> tuple[_Initial | None, int]:
+    """The packet that begins here, if it is an Initial one, and where it ends, 0 where that is not to be known."""
     schemes = _schemes(int.from_bytes(data[begin + 1 : begin + 5], "big"))
     first, at = data[begin], begin + 6 + data[begin + 5]
     if first & _LONG_FIXED != _LONG_FIXED or not schemes or at > begin + 6 + _MAX_ID:
-        return 0
+        return None, 0
     connection = data[begin + 6 : at]
     at += 1 + data[at]
     kind = (first >> 4) - schemes[0].initial & 3  # as numbered in version 1
     if kind == _RETRY:  # which has no length
-        return 0
+        return None, 0
     if kind == _INITIAL:
         token, at = _varint(data, at)
         at += token
     size, at = _varint(data, at)
-    if kind != _INITIAL:
-        return at + size
-    return _Initial(schemes, connection, begin, at, at + size) if size >= 4 + _SAMPLE and at + size <= len(data) else 0
+    end = at + size
+    if kind != _INITIAL or size < 4 + _SAMPLE or end > len(data):
+        return None, end
+    return _Initial(schemes, connection, begin, at, end), end
 
 
 class _Opener:
@@ -154,6 +155,7 @@ class _Opener:
     def __init__(self, scheme: _Scheme, connection: bytes) -> None:
         self._aead, self._iv, hp = _keys(scheme, connection)
         self._mask = Cipher(algorithms.AES(hp), _ECB).encryptor().update
+        self._crypto = scheme.crypto
         self._pieces: dict[int, bytes] = {}
 
     def open(self, data: bytes, packet: _Initial) -> bytes | None:
@@ -177,7 +179,7 @@ class _Opener:
             while at < end and left > 0:
                 kind = frames[at]
                 at, left = at + 1, left - 1
-                if kind == _CRYPTO:
+                if kind == self._crypto:
                     offset, at = _varint(frames, at)
                     size, at = _varint(frames, at)
                     if offset < MAX_HELLO and size > len(pieces.get(offset, b"")):
@@ -220,25 +222,20 @@ class _Client:
     def __init__(self) -> None:
         self._openers: dict[bytes, list[_Opener]] = {}
 
-    def read(self, datagram: bytes) -> Iterator[bytes]:
-        """The stream after each Initial packet of the datagram."""
-        at, left = 0, _MAX_PACKETS
+    def read(self, datagram: bytes) -> bytes:
+        """The stream that this datagram is of, as far as it is known then; empty if it is of none."""
+        at, left, last = 0, _MAX_PACKETS, None
         try:
             while at < len(datagram) and left > 0:
-                packet = _packet(datagram, at)
-                left -= 1
-                if isinstance(packet, int):
-                    end = packet
-                else:
-                    end = packet.end
-                    opener = self._opened(datagram, packet)
-                    if opener is not None:
-                        yield opener.stream()
+                packet, end = _packet(datagram, at)
+                if packet is not None:
+                    last = self._opened(datagram, packet) or last
                 if end <= at:
-                    return
-                at = end
+                    break
+                at, left = end, left - 1
         except IndexError:  # it ends within a header
-            return
+            pass
+        return b"" if last is None else last.stream()
 
     def _opened(self, datagram: bytes, packet: _Initial) -> _Opener | None:
         """Who could open the packet, and has taken it."""
@@ -246,18 +243,13 @@ class _Client:
         if packet.connection not in openers and len(openers) < _MAX_CONNECTIONS:
             openers[packet.connection] = [_Opener(scheme, packet.connection) for scheme in packet.schemes]
         # An id that the server chose comes in later headers; the keys stay those of the first one, but for a Retry.
-        for opener in itertools.chain.from_iterable(openers.values()):
-            frames = opener.open(datagram, packet)
-            if frames is not None:
-                opener.take(frames)
-                return opener
+        for several in openers.values():
+            for opener in several:
+                frames = opener.open(datagram, packet)
+                if frames is not None:
+                    opener.take(frames)
+                    return opener
         return None
-
-
-def _streams(datagrams: Sequence[bytes]) -> Iterator[bytes]:
-    client = _Client()
-    for datagram in datagrams[:MAX_DATAGRAMS]:
-        yield from client.read(datagram)
 
 
 def client_hello(datagrams: Sequence[bytes], partial: bool = False) -> bytes | None:
@@ -266,8 +258,9 @@ def client_hello(datagrams: Sequence[bytes], partial: bool = False) -> bytes | N
     The message may be spread over several packets, in any order; with `partial` what there is up to its first hole is
     given where it is not whole.
     """
-    longest = b""
-    for stream in _streams(datagrams):
+    client, longest = _Client(), b""
+    for datagram in datagrams[:MAX_DATAGRAMS]:
+        stream = client.read(datagram)
         if stream[:1] != b"\1":
             continue
         size = 4 + int.from_bytes(stream[1:4], "big")
@@ -279,11 +272,14 @@ def client_hello(datagrams: Sequence[bytes], partial: bool = False) -> bytes | N
 
 def gquic_server_name(datagrams: Sequence[bytes]) -> str | None:
     """The server name in a CHLO, the hello of Google's QUIC: in clear up to Q046, in Initial packets in Q050."""
-    first = datagrams[:MAX_DATAGRAMS]
-    clear = (datagram for datagram in first if datagram[9:10] == b"Q" or datagram[1:4] == b"Q04")
-    sealed = [datagram for datagram in first if datagram[1:5] == b"Q050"]
-    for hello in itertools.chain(clear, _streams(sealed)):
-        name = _chlo_name(hello)
+    client = _Client()
+    for datagram in datagrams[:MAX_DATAGRAMS]:
+        if datagram[1:5] == b"Q050":
+            name = _chlo_name(client.read(datagram))
+        elif datagram[9:10] == b"Q" or datagram[1:4] == b"Q04":
+            name = _chlo_name(datagram)
+        else:
+            name = None
         if name is not None:
             return name
     return None
