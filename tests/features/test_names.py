@@ -338,6 +338,21 @@ def test_answers_over_tcp_and_ipv6_count() -> None:
     assert {row["server_name"] for row in named(*frames) if row["server_port"] == 443} == {"six.example.net"}
 
 
+def test_addresses_of_the_other_ip_version_are_told_to_the_host() -> None:
+    """What was asked by IPv4 names a flow by IPv6 of the same MAC address, and of no other."""
+    answers = asked(0, "six.example.net", [B6], kind=28)
+    flow = segments_sent([Segment(0, 1, b"\0" * 30)], 1, ends=(A6, B6))
+    other = [frame._replace(data=frame.data[:6] + bytes(6) + frame.data[12:]) for frame in flow]
+    answers = [frame._replace(data=swapped(frame.data)) if number else frame for number, frame in enumerate(answers)]
+    assert only(of_tcp(named(*answers, *flow)))["server_name"] == "six.example.net"
+    assert only(of_tcp(named(*answers, *other)))["server_name"] is None
+
+
+def swapped(frame: bytes) -> bytes:
+    """The frame in the other direction between two MAC addresses."""
+    return frame[6:12] + frame[:6] + frame[12:]
+
+
 def test_multicast_answers_are_for_all() -> None:
     """A host that announces itself by mDNS is named to everybody."""
     record = dns_record(dns_name("printer.local"), 1, bytes([10, 0, 0, 3]))

@@ -18,11 +18,13 @@ from flowgauge.kernels._jit import kernel
 from flowgauge.kernels.answers import ROWS, make_answers
 from flowgauge.kernels.facts import FACT, SERVER_NAME, TEXTS, begin_text, clear_fact, put_bytes
 from flowgauge.kernels.header import RST, SYN, TCP, UDP
-from flowgauge.kernels.heads import LENGTH_BYTES, grown_arena, has_blocks, is_full_grown, make_arena
+from flowgauge.kernels.heads import LENGTH_BYTES, can_grow, grown_arena, make_arena
 from flowgauge.kernels.hello import OVER_QUIC
 from flowgauge.kernels.naming import (
     DUE,
     HELLOS,
+    MOST_TEXT_BYTES,
+    MOST_TEXTS,
     OUT_BYTES,
     OVER,
     QUIC,
@@ -44,6 +46,7 @@ from flowgauge.kernels.naming import (
     take_facts,
 )
 from flowgauge.kernels.packet import CONTINUES, FIRST_FRAGMENT, NOT_FRAGMENT, OPENS, zeroed_records
+from flowgauge.kernels.state import FLOW
 from flowgauge.kernels.tls import dissect_client_hello
 from flowgauge.kernels.tlsrecords import MOST_RECORDS
 from flowgauge.memory import Memory
@@ -268,19 +271,20 @@ class _Group:
 
     def _make_room(self, state: Array) -> None:
         """Forget texts that nothing has any more, and grow what is too small all the same."""
-        used = np.zeros(self._texts.rows, np.bool_)
-        mark_texts(state, used)
-        mark_answers(self._k.answers.rows, used)
-        self._texts.drop(used)
-        if self._texts.is_crowded():
-            self._texts.grow()
-        self._k = self._k._replace(texts=self._texts.arrays)
+        if not self._texts.has_room(MOST_TEXTS, MOST_TEXT_BYTES):
+            used = np.zeros(self._texts.rows, np.bool_)
+            mark_texts(state, used)
+            mark_answers(self._k.answers.rows, used)
+            self._texts.drop(used)
+            if self._texts.is_crowded():
+                self._texts.grow()
+            self._k = self._k._replace(texts=self._texts.arrays)
         self._grow()
 
     def _grow(self) -> None:
         """Have room for whatever one packet can need."""
         while not is_roomy(self._k):
-            if not has_blocks(self._k.arena) and not is_full_grown(self._k.arena):
+            if can_grow(self._k.arena):
                 self._k = self._k._replace(arena=grown_arena(self._k.arena))
             else:
                 self._texts.grow()
@@ -346,6 +350,19 @@ def _record_lists(state: Array, memory: Memory) -> dict[str, Values]:
         "tls_record_len": list_array(pa.uint16(), offsets, lengths[:total]),
         "tls_record_direction": list_array(pa.uint8(), offsets, directions[:total]),
     }
+
+
+def compile_rest() -> None:
+    """Run the kernels that few packets need: those of hellos, of texts that are forgotten and of faults."""
+    group = _Group(MeterConfig(), 1, 2)
+    state, flows, place = zeroed_records(1, STATE), zeroed_records(1, FLOW), np.zeros(1, np.int32)
+    used = np.zeros(group._texts.rows, np.bool_)
+    mark_texts(state, used)
+    mark_answers(group._k.answers.rows, used)
+    group._texts.drop(used)
+    take_hello(state, 0, np.zeros(8, np.uint8), True, group._k)
+    end_all(state, place, 0, 1, flows, True, group._k)
+    give_up(state, 0, group._k)
 
 
 def feature(config: MeterConfig, most_blocks: int = MOST_BLOCKS, most_answers: int = ROWS) -> Feature:

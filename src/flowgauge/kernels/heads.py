@@ -51,6 +51,12 @@ def grown_arena(arena: Arena) -> Arena:
     return larger
 
 
+def can_grow(arena: Arena) -> bool:
+    """Whether there are too few blocks for one packet, and there may be more."""
+    s = arena.pool[0]
+    return bool(s.free + len(arena.free) - s.fresh < MOST_TAKEN and len(arena.free) < s.most)
+
+
 def _arena(pool: np.recarray, free: I32, blocks: int) -> Arena:
     numbers, head = np.zeros(blocks, np.int32), np.zeros((blocks, HEAD_BYTES), np.uint8)
     numbers[: len(free)] = free

@@ -43,7 +43,8 @@ from flowgauge.kernels.heads import (
     take_block,
 )
 from flowgauge.kernels.packet import I32, SWAPPED_ROLES, TAIL_FRAGMENT, U8
-from flowgauge.kernels.services import SERVICES, dissect, first_look, is_whole, judge
+from flowgauge.kernels.servicelist import SERVICES
+from flowgauge.kernels.services import dissect, first_look, is_whole, judge
 from flowgauge.kernels.texts import Texts, intern, text_room
 from flowgauge.kernels.tlsrecords import follow_records
 
@@ -65,6 +66,7 @@ _NAME_BYTES = 256
 MOST_TEXTS = len(TEXTS) + MOST_RECORDS + 1
 MOST_TEXT_BYTES = OUT_BYTES + (MOST_RECORDS + 1) * _NAME_BYTES
 _FAR = I64(1 << 16)  # a segment so far beyond a hole shows that nothing fills it
+_BY_MAC = U64(0xFFFFFFFFFFFFFFFF)  # in place of the first half of an address: the second one is a MAC address
 _DNS_PORTS = tuple(np.uint16(port) for port in (53, 5353, 5355))
 
 
@@ -296,13 +298,22 @@ def _is_group(version, high, low):
     return (low >> U64(28)) == U64(14) if version == 4 else (high >> U64(56)) == U64(0xFF)
 
 
+@helper
+def _told_to(q, is_v4):
+    """Whom a response tells an address: everybody, its receiver, or, of the other version of IP than it came by, the
+    host of its receiver's MAC address (where the link has none, all hosts)."""
+    if _is_group(q.ip_version, q.dst_hi, q.dst_lo):
+        return U64(0), U64(0)
+    if is_v4 != (q.ip_version == 4):
+        return _BY_MAC, U64(q.dst_mac)
+    return U64(q.dst_hi), U64(q.dst_lo)
+
+
 @byte_helper
 def _learn(q, data, begin, end, k):
     """Remember the addresses that a response tells its receiver: by the name that was asked, or else by their own."""
     asked = question_count(data, begin) > U64(0)
     name = _read_name(data, begin, end, begin + HEADER, k) if asked else U32(0)
-    for_all = _is_group(q.ip_version, q.dst_hi, q.dst_lo)
-    client_hi, client_lo = (U64(0), U64(0)) if for_all else (q.dst_hi, q.dst_lo)
     at, left = questions_end(data, begin, end), min(answer_count(data, begin), U64(MOST_RECORDS))
     while left > U64(0) and at != BROKEN:
         kind, kind_class, first, after = read_record(data, end, at)
@@ -310,6 +321,7 @@ def _learn(q, data, begin, end, k):
             if not asked:
                 name = _read_name(data, begin, end, at, k)
             high, low = read_address(data, first, after)
+            client_hi, client_lo = _told_to(q, after - first == U64(4))
             if name:
                 remember_answer(k.answers, client_hi, client_lo, high, low, q.time, name)
         at = after
@@ -332,6 +344,8 @@ def note_message(q, f, d, data, k):
 def look_up(q, f, flow, answers):
     """By what name the client of a new flow knows its server."""
     row = find_answer(answers, flow.client_hi, flow.client_lo, flow.server_hi, flow.server_lo)
+    if row == 0:
+        row = find_answer(answers, _BY_MAC, U64(flow.client_mac), flow.server_hi, flow.server_lo)
     if row == 0:
         row = find_answer(answers, U64(0), U64(0), flow.server_hi, flow.server_lo)
     if row:

@@ -125,3 +125,20 @@ def drop_texts(texts, used, data):
             dropped += 1
     s.stop = at
     return dropped
+
+
+@kernel
+def rank_texts(numbers, place_of, codes, distinct):
+    """Code of each number by where it is first seen, -1 for 0; `place_of` is zeros by number, and is again behind.
+    Returns how many distinct ones there are."""
+    count = 0
+    for row in range(len(numbers)):
+        number = numbers[row]
+        if number != 0 and place_of[number] == 0:
+            distinct[count] = number
+            count += 1
+            place_of[number] = count
+        codes[row] = place_of[number] - 1
+    for place in range(count):
+        place_of[distinct[place]] = 0
+    return count

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,17 +11,18 @@ from numpy.typing import NDArray
 
 from flowgauge.arrays import category_array, text_array
 from flowgauge.config import MeterConfig
-from flowgauge.kernels._jit import kernel
-from flowgauge.kernels.facts import CERTIFICATE, SERVER_NAME, TEXTS
+from flowgauge.kernels.facts import CERTIFICATE, JA3, SERVER_NAME, TEXTS
 from flowgauge.kernels.header import TCP, UDP
 from flowgauge.kernels.naming import ANSWERED
-from flowgauge.kernels.services import SERVICES
+from flowgauge.kernels.servicelist import SERVICES
+from flowgauge.kernels.texts import rank_texts
 from flowgauge.names.shown import ja4, md5, plain
 from flowgauge.names.table import TextTable
 from flowgauge.privacy import Anonymizer, read_key
 
-Array = NDArray[Any]
-Column = tuple[Array, Array | None] | pa.Array
+if TYPE_CHECKING:
+    from flowgauge.features._feature import Array, Values
+
 Make = Callable[[bytes], Any]
 NANO = 1e9
 PORT_CONFIDENCE = 20  # percent
@@ -77,23 +78,6 @@ _TYPES = {1: "A", 2: "NS", 5: "CNAME", 6: "SOA", 12: "PTR", 15: "MX", 16: "TXT",
 _TYPES |= {43: "DS", 46: "RRSIG", 48: "DNSKEY", 64: "SVCB", 65: "HTTPS", 255: "ANY", 257: "CAA"}
 
 
-@kernel
-def rank(numbers, place_of, codes, distinct):
-    """Code of each number by where it is first seen, -1 for 0; `place_of` is zeros by number, and is again behind.
-    Returns how many distinct ones there are."""
-    count = 0
-    for row in range(len(numbers)):
-        number = numbers[row]
-        if number != 0 and place_of[number] == 0:
-            distinct[count] = number
-            count += 1
-            place_of[number] = count
-        codes[row] = place_of[number] - 1
-    for place in range(count):
-        place_of[distinct[place]] = 0
-    return count
-
-
 def _port_table() -> NDArray[np.uint8]:
     """Service by transport (0 TCP, 1 UDP) and port."""
     table = np.zeros((2, 1 << 16), np.uint8)
@@ -126,8 +110,9 @@ class Output:
         }
         self._certificate: dict[str, Make] = {"tls_subject": self._subject, "tls_issuer": self._issuer}
         self._place_of = np.zeros(0, np.int32)
+        self._load()
 
-    def columns(self, state: Array, flows: Array) -> dict[str, Column]:
+    def columns(self, state: Array, flows: Array) -> dict[str, Values]:
         texts = state["texts"]
         made = {name: self._column(texts[:, place], self._made[name]) for place, name in enumerate(TEXTS)}
         own = texts[:, SERVER_NAME]
@@ -135,6 +120,12 @@ class Output:
         made |= {column: self._column(name, make) for column, make in self._name.items()}
         made |= {column: self._column(texts[:, CERTIFICATE], make) for column, make in self._certificate.items()}
         return made | self._service(state, flows) | self._naming(state) | self._numbers(state) | self._validity(state)
+
+    def _load(self) -> None:
+        """What is only loaded when it is first asked, ahead: a live capture must not wait for it."""
+        self._entry(b"example.org")
+        self._domain(b"example.org")
+        _certificate(b"")
 
     def _column(self, numbers: Array, make: Make) -> pa.Array:
         """A column of what is made of the texts with these numbers; null where that is None, or there is no text."""
@@ -149,10 +140,10 @@ class Output:
         if len(self._place_of) < self._texts.rows:
             self._place_of = np.zeros(self._texts.rows, np.int32)
         codes, distinct = np.empty(len(numbers), np.int32), np.empty(len(numbers), np.uint32)
-        count = rank(np.ascontiguousarray(numbers), self._place_of, codes, distinct)
+        count = rank_texts(np.ascontiguousarray(numbers), self._place_of, codes, distinct)
         return codes, count, distinct
 
-    def _service(self, state: Array, flows: Array) -> dict[str, Column]:
+    def _service(self, state: Array, flows: Array) -> dict[str, Values]:
         """By payload, or else by the server's port."""
         by_payload = state["confidence"] > 0
         protocol = flows["protocol"]
@@ -166,7 +157,7 @@ class Output:
             "service_confidence": (np.where(by_payload, state["confidence"], PORT_CONFIDENCE), none),
         }
 
-    def _naming(self, state: Array) -> dict[str, Column]:
+    def _naming(self, state: Array) -> dict[str, Values]:
         own, answer = state["texts"][:, SERVER_NAME] != 0, state["answer"] != 0
         by = np.where(own, self._of_service[state["service"]], _BY_ANSWER)
         return {
@@ -174,19 +165,19 @@ class Output:
             "server_name_age_s": (state["answer_age"] / NANO, own | ~answer),
         }
 
-    def _numbers(self, state: Array) -> dict[str, Column]:
+    def _numbers(self, state: Array) -> dict[str, Values]:
         version, cipher, kind = state["tls_version"], state["tls_cipher"], state["dns_type"]
         return {
             "tls_version": _category(version, lambda number: _VERSIONS.get(number, f"0x{number:04x}")),
             "tls_cipher": (cipher, cipher == 0),
-            "tls_ech": (state["tls_ech"], version == 0),
+            "tls_ech": (state["tls_ech"], (state["texts"][:, JA3] == 0) & (state["tls_ech"] == 0)),
             "http_status": (state["http_status"], state["http_status"] == 0),
             "dns_type": _category(kind, lambda number: _TYPES.get(number, f"TYPE{number}")),
             "dns_rcode": (state["dns_rcode"] - 1, state["dns_rcode"] == 0),
             "dns_response_s": (state["query_time"] / NANO, state["marks"] & ANSWERED == 0),
         }
 
-    def _validity(self, state: Array) -> dict[str, Column]:
+    def _validity(self, state: Array) -> dict[str, Values]:
         codes, count, distinct = self._ranked(state["texts"][:, CERTIFICATE])
         times = np.zeros((count + 1, 2), np.int64)
         known = np.zeros((count + 1, 2), np.bool_)

@@ -71,6 +71,11 @@ class TextTable:
         for make, shown in self._shown.items():
             self._shown[make] = {number: value for number, value in shown.items() if used[number]}
 
+    def has_room(self, texts: int, size: int) -> bool:
+        """Whether there is room for so many texts, and so many bytes of them."""
+        s = self.arrays.state[0]
+        return bool(s.free + self.rows - s.fresh >= texts and len(self.arrays.data) - s.stop >= size)
+
     def is_crowded(self) -> bool:
         """Whether more than half is in use."""
         s = self.arrays.state[0]
