@@ -246,6 +246,14 @@ def test_a_quic_hello_over_two_parts_names_the_second() -> None:
     assert rows[1]["server_name_by"] == "quic_sni"
 
 
+def test_a_quic_hello_is_opened_before_its_block_goes_on() -> None:
+    """Datagrams that came since a hello was last tried count, also where the next part begins in the same batch."""
+    one, two = quic_datagrams(browser_hello("q.example.org"), 2)
+    filling = [datagram(0.001 * number, b"", C, B) for number in range(1, 16)]
+    rows, _ = counted([datagram(0, one), *filling, datagram(1, two), datagram(12, one)], rows=16, window=10)
+    assert [row["server_name"] for row in rows if row["client_ip"] == A] == ["q.example.org"] * 2
+
+
 # QUIC
 
 

@@ -224,7 +224,7 @@ def _keep_segment(q, f, d, data, flow, k, skip, place, count):
 def queue(f, slot, k):
     """Have the heads of a flow dissected."""
     if not f.marks & QUEUED:
-        f.marks |= QUEUED
+        f.marks = (f.marks | QUEUED) & ~READ
         k.due[k.cursor[DUE]] = slot
         k.cursor[DUE] += 1
 
