@@ -14,6 +14,7 @@ from hypothesis import given
 import flowgauge as fg
 from flowgauge import features
 from flowgauge.features import names
+from flowgauge.names.table import TextTable
 from flowgauge.run import Hooks, Run
 from hellos import browser_hello, quic_datagrams, records, server_hello
 from oracle_names import Answer, AnswerMemory, Segment, datagram_head, stream_head, tls_records
@@ -215,6 +216,27 @@ def test_blocks_are_used_again(rows: int, monkeypatch: pytest.MonkeyPatch) -> No
     found, counters = counted(frames, rows=rows)
     assert [row["server_name"] for row in found] == [f"h{number}.example.org" for number in range(20)]
     assert counters["heads_refused"] == 0
+
+
+@pytest.mark.parametrize("rows", [16, 8192])
+def test_texts_of_flows_that_have_left_are_forgotten(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names of many flows, a few at a time, need room for a few, and none is mistaken for another."""
+    tables: list[TextTable] = []
+
+    def small() -> TextTable:
+        tables.append(TextTable(256, 1 << 17))
+        return tables[-1]
+
+    monkeypatch.setattr(names, "TextTable", small)
+    frames = [
+        frame
+        for number in range(200)
+        for frame in segments_sent([Segment(0, 1, request(f"h{number}.example.org", f"/{number}"))], 60.0 * number, 80)
+    ]
+    found, _ = counted(frames, rows=rows, idle_timeout=10)
+    assert [row["server_name"] for row in found] == [f"h{number}.example.org" for number in range(200)]
+    assert [row["http_path"] for row in found] == [f"/{number}" for number in range(200)]
+    assert tables[0].rows <= 1024
 
 
 # Parts
