@@ -49,7 +49,7 @@ def test_a_text_keeps_its_number_for_as_long_as_it_is_used(rounds: list[tuple[li
         used = np.zeros(table.rows, np.bool_)
         used[list(kept.values())] = True
         table.drop(used)
-        assert all(table.bytes_of(number) == text for text, number in kept.items())
+        assert all(table.show(bytes, number) == text for text, number in kept.items())
 
 
 def test_what_is_dropped_makes_room() -> None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flowgauge.kernels._jit import byte_helper, helper, inline_helper
+from flowgauge.kernels._jit import byte_helper, helper, inline_byte_helper, inline_helper
 from flowgauge.kernels.answers import Answers, find_answer, remember_answer
 from flowgauge.kernels.bytes import be16
 from flowgauge.kernels.dns import (
@@ -395,7 +395,7 @@ def carry_on(q, state):
         _swap_roles(f)
 
 
-@byte_helper
+@inline_byte_helper
 def _note_segment(q, f, d, data, flow, k):
     f.is_tcp = 1
     skip, place, count = segment_place(q, f, d, HEAD_BYTES)
@@ -412,12 +412,15 @@ def _note_segment(q, f, d, data, flow, k):
             f.marks |= NO_RECORDS
 
 
-@byte_helper
+@inline_byte_helper
 def note_payload(q, f, d, data, flow, k):
-    """Note a packet with payload, or a SYN, of a flow that is not over."""
+    """Note a packet with payload, or a SYN, of a flow that is not over.
+
+    Most of them have nothing to be kept: what all flows share, a hundred words, is handed on for those alone that have.
+    """
     if q.protocol == TCP:
         _note_segment(q, f, d, data, flow, k)
-    elif q.payload_caplen != 0:
+    elif q.payload_caplen != 0 and f.kept[d] < WHOLE:
         _keep_datagram(q, f, d, data, flow, k)
     if f.kept[0] < WHOLE or f.kept[1] < WHOLE:
         return

@@ -7,9 +7,11 @@ from typing import NamedTuple
 import numpy as np
 
 from flowgauge.kernels._jit import helper, kernel
+from flowgauge.kernels.bytes import be64
 from flowgauge.kernels.packet import I32, U8
 
 U32, U64, I64 = np.uint32, np.uint64, np.int64
+WORD = U64(8)  # bytes
 _PRIME, _SHIFT, _MASK = U64(0x9E3779B97F4A7C15), U64(29), U64(0xFFFFFFFF)
 
 TEXT = np.dtype([("begin", np.int64), ("length", np.uint32), ("hash", np.uint32)], align=True)
@@ -42,20 +44,27 @@ def text_room(texts):
 
 @helper
 def _hash(source, begin, length, seed):
-    value = seed ^ length
-    for place in range(length):
-        value = (value ^ U64(source[begin + U64(place)])) * _PRIME
+    value, place = seed ^ length, U64(0)
+    while place + WORD <= length:
+        value = (value ^ be64(source, begin + place)) * _PRIME
         value ^= value >> _SHIFT
+        place += WORD
+    while place < length:
+        value = (value ^ U64(source[begin + place])) * _PRIME
+        value ^= value >> _SHIFT
+        place += U64(1)
     return value & _MASK
 
 
 @helper
 def _is_same(texts, number, source, begin, length):
-    row = texts.rows[number]
+    row, place = texts.rows[number], U64(0)
     if U64(row.length) != length:
         return False
-    place = U64(0)
-    while place < length and texts.data[row.begin + I64(place)] == source[begin + place]:
+    first = U64(row.begin)
+    while place + WORD <= length and be64(texts.data, first + place) == be64(source, begin + place):
+        place += WORD
+    while place < length and texts.data[first + place] == source[begin + place]:
         place += U64(1)
     return place == length
 

@@ -101,6 +101,8 @@ class Output:
         self._of_service = np.array([_BY_SERVICE.get(name, _BY_PROTOCOL) for name in SERVICES], np.int32)
         hide = self._hidden if self._anonymizer else plain
         self._made: dict[str, Make] = {name: _HASHED.get(name, plain) for name in TEXTS}
+        for name in ("server_name", "certificate"):  # of which columns of their own are made
+            del self._made[name]
         self._made |= dict.fromkeys(_HIDDEN, hide)
         self._name: dict[str, Make] = {
             "server_name": hide,
@@ -114,7 +116,7 @@ class Output:
 
     def columns(self, state: Array, flows: Array) -> dict[str, Values]:
         texts = state["texts"]
-        made = {name: self._column(texts[:, place], self._made[name]) for place, name in enumerate(TEXTS)}
+        made = {name: self._column(texts[:, TEXTS.index(name)], make) for name, make in self._made.items()}
         own = texts[:, SERVER_NAME]
         name = np.where(own != 0, own, state["answer"])
         made |= {column: self._column(name, make) for column, make in self._name.items()}
@@ -130,7 +132,7 @@ class Output:
     def _column(self, numbers: Array, make: Make) -> pa.Array:
         """A column of what is made of the texts with these numbers; null where that is None, or there is no text."""
         codes, count, distinct = self._ranked(numbers)
-        shown = [self._texts.show(make, number) for number in distinct[:count].tolist()]
+        shown = self._texts.show_all(make, distinct[:count].tolist())
         places = {text: place for place, text in enumerate(dict.fromkeys(text for text in shown if text is not None))}
         code_of = np.array([*(-1 if text is None else places[text] for text in shown), -1], np.int32)
         codes = code_of[codes]
@@ -181,8 +183,7 @@ class Output:
         codes, count, distinct = self._ranked(state["texts"][:, CERTIFICATE])
         times = np.zeros((count + 1, 2), np.int64)
         known = np.zeros((count + 1, 2), np.bool_)
-        for place, number in enumerate(distinct[:count].tolist()):
-            found = self._texts.show(_certificate, number)
+        for place, found in enumerate(self._texts.show_all(_certificate, distinct[:count].tolist())):
             for end, time in enumerate((found.not_before, found.not_after) if found else ()):
                 if time is not None:
                     times[place, end], known[place, end] = time, True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,17 +39,18 @@ class TextTable:
     def nbytes(self) -> int:
         return sum(array.nbytes for array in self.arrays)
 
-    def bytes_of(self, number: int) -> bytes:
-        row = self.arrays.rows[number]
-        begin = int(row.begin)
-        return self.arrays.data[begin : begin + int(row.length)].tobytes()
-
     def show(self, make: Callable[[bytes], Any], number: int) -> Any:
         """What `make` makes of a text; it is asked once for each."""
-        shown = self._shown.setdefault(make, {})
-        if number not in shown:
-            shown[number] = make(self.bytes_of(number))
-        return shown[number]
+        return self.show_all(make, (number,))[0]
+
+    def show_all(self, make: Callable[[bytes], Any], numbers: Sequence[int]) -> list[Any]:
+        """The same of several texts."""
+        shown, rows, data = self._shown.setdefault(make, {}), self.arrays.rows.view(np.ndarray), self.arrays.data
+        for number in numbers:
+            if number not in shown:
+                begin, length, _ = rows[number].item()  # a tenth of the time of attributes
+                shown[number] = make(data[begin : begin + length].tobytes())
+        return [shown[number] for number in numbers]
 
     def grow(self) -> None:
         """Twice the room for texts and their bytes."""
