@@ -32,6 +32,8 @@ to tell DNS, mDNS, LLMNR and NetBIOS names apart. `service_confidence` is in per
 | 80 | a form of some 20 bits, or one on the service's own port |
 | 60 | a short form on the service's own port |
 
+Of NTP, MQTT, RDP, BitTorrent and RTCP the first payload alone decides, so that they are never at 99.
+
 RTP is told by two packets of one direction: same source, sequence number and time risen. WireGuard whose handshake was
 not captured is told by its port, or by both directions.
 

@@ -25,6 +25,7 @@ from samples import (
     netbios_datagram,
     netbios_question,
     question,
+    stun,
 )
 from trust import tshark
 
@@ -212,6 +213,14 @@ def test_dhcpv6() -> None:
         "device_name": "desk.example",
         "http_user_agent": "MSFT 5.0",
     }
+
+
+def test_stun_realm() -> None:
+    """A server's realm, in datagrams and in streams; an attribute that is cut off names none."""
+    realm = b"\0\x09\0\x05\0\0\4\1x\0\0\0\0\x14\0\x09a.example\0\0\0"
+    assert facts(udp(stun(), stun(0x0113, realm))) == {"server_name": "a.example"}
+    assert facts(tcp(stun(), stun(0x0113, realm))) == {"server_name": "a.example"}
+    assert facts(tcp(stun(), stun(0x0113, realm)[:-4])) == {}
 
 
 @pytest.mark.parametrize(

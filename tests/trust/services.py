@@ -90,8 +90,8 @@ class Comparison:
     captures: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
 
     def compared(self, service: str) -> list[Pair]:
-        """Pairs of which either side says that they are this service."""
-        return [pair for pair in self.pairs if service == pair.service or service in meant(pair.names)]
+        """Pairs that both say are this service, and those that differ of which one side does."""
+        return [pair for pair in self.pairs if service == pair.service or (pair.cause and service in meant(pair.names))]
 
     def false(self, service: str) -> int:
         """Flows that are told to be this service, and are another one."""

@@ -1,4 +1,7 @@
-"""What hosts call themselves: DHCP (RFC 2131, RFC 2132), DHCPv6 (RFC 8415), NetBIOS (RFC 1001 §14, RFC 1002 §4)."""
+"""What hosts call themselves: DHCP (RFC 2131, RFC 2132), DHCPv6 (RFC 8415), NetBIOS (RFC 1001 §14, RFC 1002 §4).
+
+Servers of STUN name their realm (RFC 8489 §14.9).
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import numpy as np
 
 from flowgauge.kernels._jit import byte_helper
 from flowgauge.kernels.bytes import be16, be32
-from flowgauge.kernels.facts import DEVICE_NAME, DNS_QUERY, HTTP_USER_AGENT, begin_text, put_byte, put_bytes
+from flowgauge.kernels.facts import DEVICE_NAME, DNS_QUERY, HTTP_USER_AGENT, SERVER_NAME, begin_text, put_byte, put_bytes
 
 U = np.uint64
 _DHCP_OPTIONS, _COOKIE = U(240), U(0x63825363)
@@ -18,6 +21,7 @@ _QUERY, _RESPONSE_OPCODE = U(0), U(0x10)
 _NB, _NBSTAT = U(0x20), U(0x21)
 _A, _P = np.uint8(ord("A")), np.uint8(ord("P"))
 _DOT = np.uint8(ord("."))
+_REALM = U(0x0014)
 
 
 @byte_helper
@@ -195,3 +199,19 @@ def dissect_netbios_dgm(data, begin, end, fact, out):
     """The sender's name."""
     if is_netbios_dgm(data, begin, end):
         put_netbios_name(fact, DEVICE_NAME, data, begin + U(14), out)
+
+
+@byte_helper
+def dissect_stun(data, begin, end, fact, out):
+    """The realm that a message names, if none was named before."""
+    if end < begin + U(20) or fact.length[SERVER_NAME] > 0:
+        return
+    at, end = begin + U(20), min(end, begin + U(20) + be16(data, begin + U(2)))
+    while at < end and end - at >= U(4):
+        size = be16(data, at + U(2))
+        if size > end - at - U(4):
+            return
+        if be16(data, at) == _REALM:
+            _put(fact, SERVER_NAME, data, at + U(4), at + U(4) + size, out)
+            return
+        at += U(4) + (size + U(3) & U(0xFFFC))

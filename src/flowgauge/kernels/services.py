@@ -24,6 +24,7 @@ from flowgauge.kernels.hosts import (
     dissect_dhcpv6,
     dissect_netbios_dgm,
     dissect_netbios_ns,
+    dissect_stun,
     is_dhcp,
     is_dhcpv6,
     is_netbios_dgm,
@@ -116,6 +117,7 @@ _HTTP2 = packed(b"PRI * HTTP/2.0"[:8])  # RFC 9113 §3.4
 _SSDP = prefixes(b"M-SEARCH", b"NOTIFY *")
 _LONG_HEADER, _FIXED_BIT, _TYPE = np.uint8(0x80), np.uint8(0x40), np.uint8(0x30)
 _MOST_HELLOS = 4  # datagrams of a QUIC client that are kept
+_MOST_FRAMED = U(1500)  # bytes of a datagram in a stream
 _MOST_PACKETS = 16  # datagrams among which two of RTP are looked for
 
 
@@ -175,12 +177,13 @@ def _stream_of_messages(data, at, end, client_port, server_port):
         sure = signs.stun(data, begin, stop, True, client_port, server_port)  # RFC 4571
         if sure > FORM:
             return STUN, sure
-        if signs.may_be_rtp(data, begin, stop):
-            return RTP, CANDIDATE
     if size < U(12):
         return UNKNOWN, CANDIDATE
     is_dns_port = signs.on_port(_PORT_DNS, client_port, server_port)
-    return DNS, signs.dns(data, begin, stop, not is_dns_port)
+    sure = signs.dns(data, begin, stop, not is_dns_port)
+    if sure == 0 and size <= _MOST_FRAMED and signs.may_be_rtp(data, begin, stop):  # RFC 4571
+        return RTP, CANDIDATE
+    return DNS, sure
 
 
 @byte_helper
@@ -428,6 +431,8 @@ def _dissect_datagram(service, data, begin, end, fact, out):
         dissect_dhcp(data, at, stop, fact, out)
     elif service == DHCPV6:
         dissect_dhcpv6(data, at, stop, fact, out)
+    elif service == STUN:
+        dissect_stun(data, at, stop, fact, out)
 
 
 @byte_helper
@@ -452,6 +457,9 @@ def dissect(service, data, up_begin, up_end, down_begin, down_end, is_udp, fact,
             up_begin, up_end = _first_datagram(data, up_begin, up_end)
             down_begin, down_end = _first_datagram(data, down_begin, down_end)
         dissect_sip(data, up_begin, up_end, down_begin, down_end, fact, out)
+    elif service == STUN and not is_udp:
+        dissect_stun(data, up_begin, up_end, fact, out)
+        dissect_stun(data, down_begin, down_end, fact, out)
     else:
         _dissect_datagram(service, data, up_begin, up_end, fact, out)
         _dissect_datagram(service, data, down_begin, down_end, fact, out)

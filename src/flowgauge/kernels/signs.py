@@ -411,7 +411,7 @@ def may_be_rtp(data, at, end):
     if end < at + _RTP_HEADER or data[at] >> 6 != 2:
         return False
     kind = data[at + U(1)] & 127
-    if (kind > 34 and kind < 96) or be32(data, at + U(8)) == U(0):
+    if kind > 34 and kind < 96:
         return False
     size = _RTP_HEADER + U(4) * U(data[at] & 15)
     if data[at] & 16:
@@ -427,10 +427,13 @@ _MOST_SKIPPED = U(100)  # sequence numbers between two packets, of which those b
 @byte_helper
 def follow(data, first, second):
     """Whether the RTP packet at `second` follows that at `first`: same source, sequence and time risen."""
-    if be32(data, first + U(8)) != be32(data, second + U(8)):
+    source = be32(data, first + U(8))
+    if source != be32(data, second + U(8)):
         return False
     risen = (be16(data, second + U(2)) - be16(data, first + U(2))) & U(0xFFFF)
     later = (be32(data, second + U(4)) - be32(data, first + U(4))) & U(0xFFFFFFFF)
+    if source == U(0) and later == U(0):  # zeros are anything's
+        return False
     return risen >= U(1) and risen <= _MOST_SKIPPED and later < U(1 << 31)
 
 
