@@ -52,9 +52,9 @@ def listed(data: bytes | None, width: int) -> bytes:
 
 def client_hello(message: bytes, letter: str = "t") -> dict[str, Any]:
     """What is to be found in a ClientHello, by the names of what dissectors find."""
-    if len(message) < 38 or message[0] != 1:
-        return {}
     size = int.from_bytes(message[1:4], "big")
+    if len(message[: 4 + size]) < 38 or message[0] != 1:
+        return {}
     reader = Reader(message[4 : 4 + size])
     is_whole = len(message) >= 4 + size
     legacy = reader.number(2)
@@ -116,9 +116,9 @@ def ends(protocol: bytes) -> str:
 
 def server_hello(message: bytes) -> dict[str, Any]:
     """What is to be found in a ServerHello."""
-    if len(message) < 38 or message[0] != 2:
-        return {}
     size = int.from_bytes(message[1:4], "big")
+    if len(message[: 4 + size]) < 38 or message[0] != 2:
+        return {}
     is_whole = len(message) >= 4 + size
     reader = Reader(message[4 : 4 + size])
     legacy = reader.number(2)

@@ -291,6 +291,12 @@ def test_hello_that_is_cut_off_gives_what_is_there(cut: int) -> None:
     assert told.keys().isdisjoint({"ja3", "ja4"})
 
 
+def test_hello_without_its_fixed_fields_is_none() -> None:
+    """What lies behind the end of a message is none of it."""
+    for kind in (1, 2):
+        assert dissect_tls(records(handshake(kind, bytes(33)) + bytes(range(99)))) == {}
+
+
 def test_too_small_an_array_is_no_error() -> None:
     """Whatever room texts have, nothing is written elsewhere."""
     whole = dissect_tls(records(CHROME), records(server_hello() + certificates(DER)))
@@ -440,6 +446,18 @@ def test_any_hello_is_read_as_the_oracle_does(client: bytes, server: bytes, der:
     assert dissect_tls(up, down) == oracle_hellos.dissect_tls(up, down)
     assert dissect_client_hello(client, "q") == oracle_hellos.client_hello(client, "q")
     assert is_whole_hello(up)
+
+
+@settings(deadline=None)
+@given(CLIENT_HELLOS, SERVER_HELLOS, st.binary(min_size=1, max_size=99), st.integers(1, 200), st.data())
+def test_what_is_whole_is_enough(client: bytes, server: bytes, der: bytes, size: int, data: st.DataObject) -> None:
+    """From the first byte on at which a direction is said to be whole, the same is found as in all of it."""
+    for message in (client, server + certificates(der, der)):
+        stream = records(message, size) + records(b"\1", kind=20) + records(b"behind")
+        end = next(n for n in range(len(stream) + 1) if is_whole_hello(stream[:n]))
+        later = data.draw(st.integers(end, len(stream)))
+        assert is_whole_hello(stream[:later])
+        assert dissect_tls(stream[:end]) == dissect_tls(stream[:later]) == dissect_tls(stream)
 
 
 @settings(deadline=None)

@@ -161,6 +161,8 @@ def dissect_client_hello(data, begin, end, carrier, fact, out):
         return
     stop = message_end(data, begin)
     is_whole, end = stop <= end, min(stop, end)
+    if begin + _HELLO > end:
+        return
     legacy = be16(data, begin + U(4))
     lists = client_lists(data, begin, end, carrier)
     _, _, extensions, extensions_end = lists
@@ -183,6 +185,8 @@ def dissect_server_hello(data, begin, end, fact, out):
         return
     stop = message_end(data, begin)
     is_whole, end = stop <= end, min(stop, end)
+    if begin + _HELLO > end:
+        return
     legacy = be16(data, begin + U(4))
     cipher, extensions, extensions_end = server_choice(data, begin, end)
     if cipher + U(2) > end:

@@ -186,6 +186,8 @@ class _Opener:
                         pieces[offset] = frames[at : at + size]
                     at += size
                 elif kind == _PADDING:
+                    if frames.count(0, at) == end - at:  # all the rest, as nearly always
+                        return
                     at = end - len(frames[at:].lstrip(b"\0"))
                 elif kind in (_ACK, _ACK_ECN):
                     at = _behind_ack(frames, at, kind)
