@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 Make = Callable[[bytes], Any]
 NANO = 1e9
 PORT_CONFIDENCE = 20  # percent
+_LATEST = 1 << 13  # names
 _LONGEST_NAME = 255  # what is longer is the name of no host
 
 _BY = ("sni", "quic_sni", "http_host", "protocol", "dns_answer")
@@ -96,6 +98,7 @@ class Output:
         self._texts = texts
         self._anonymizer = None if config.anonymize is None else Anonymizer(read_key(config.anonymize))
         self._catalogue = Catalogue(config.catalogue)
+        self._entry = functools.lru_cache(_LATEST)(self._look_up)  # app and category are asked one after the other
         self._ports = _port_table()
         self._services, self._by, self._service_by = map(text_array, (SERVICES, _BY, _SERVICE_BY))
         self._of_service = np.array([_BY_SERVICE.get(name, _BY_PROTOCOL) for name in SERVICES], np.int32)
@@ -200,7 +203,7 @@ class Output:
         domain = registrable(plain(text)) if len(text) <= _LONGEST_NAME else None
         return domain if domain is None or self._anonymizer is None else self._anonymizer.name(domain)
 
-    def _entry(self, text: bytes) -> tuple[str | None, str | None]:
+    def _look_up(self, text: bytes) -> tuple[str | None, str | None]:
         found = self._catalogue.of(plain(text)) if len(text) <= _LONGEST_NAME else None
         return found or (None, None)
 
