@@ -12,6 +12,7 @@ import numpy as np
 
 from flowgauge.kernels._jit import helper, inline_helper
 from flowgauge.kernels.bits import leading_bits, put_bits
+from flowgauge.kernels.bytes import copy_run
 from flowgauge.kernels.header import SYN
 from flowgauge.kernels.packet import I32, U8
 from flowgauge.kernels.sequence import after, plus
@@ -125,7 +126,8 @@ def release_block(arena, f, d):
 
 @helper
 def put_segment(arena, number, data, begin, place, count):
-    copy_bytes(data, begin, count, arena.head, number, place)
+    """Put bytes that the decoder has seen in the captured ones to a place in a block."""
+    copy_run(arena.data, U64(number * HEAD_BYTES + place), data, begin, U64(count))
     put_bits(arena.there, number, U64(place), U64(place + count))
 
 
@@ -136,7 +138,7 @@ def put_datagram(arena, number, data, begin, count, at):
     if count <= 0:
         return I64(HEAD_BYTES)
     arena.head[number, at], arena.head[number, at + 1] = count >> 8, count & 255
-    copy_bytes(data, begin, count, arena.head, number, at + LENGTH_BYTES)
+    copy_run(arena.data, U64(number * HEAD_BYTES + at + LENGTH_BYTES), data, begin, U64(count))
     return at + LENGTH_BYTES + count
 
 
