@@ -16,8 +16,8 @@ from packets import Sent, capture
 LIBRARY = not os.environ.get("NUMBA_DISABLE_JIT", "0").strip("0")
 """Whether the groups that are off by default are compared in every test: as plain Python they take most of the time."""
 
-NOT_COMPARED = ("source", "app", "action")
-"""Columns of the package that the oracle does not have: they come from the file's name."""
+NOT_COMPARED = ("source", "app", "action", "process", "pid", "uid", "sample", "label_by", "label_conflicts")
+"""Columns of the package that the oracle does not have: they come from the file's name, or from around its packets."""
 
 SHAPES = ("_skewness", "_kurtosis")
 """Ends of the names of columns that are made of sums of floats, in which little is left where values hardly differ."""

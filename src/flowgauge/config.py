@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -17,6 +18,11 @@ DEFAULT_MAX_FLOWS = 4_194_304
 MOST_SPLT = 65_535  # packets
 MOST_HEAD = 512  # bytes
 MOST_RAW = 64, 1500  # packets and bytes of each
+PRIVATE = (
+    *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"),  # RFC 1918, RFC 4193
+    *("100.64.0.0/10", "169.254.0.0/16", "fe80::/10", "127.0.0.0/8", "::1/128"),  # RFC 6598, 3927, 4291, 1122
+)
+"""Networks that are local where none is named."""
 TIMEOUT_CLASSES = ("tcp", "udp", "icmp", "other")
 _MAX_SECONDS = 2**62 // NANOSECONDS // 2
 
@@ -32,6 +38,7 @@ class MeterConfig:
     """How packets become flows (see docs/flow-semantics.md).
 
     `first_packets` and `first_seconds` say how much of a record counts, `window` cuts records at its multiples.
+    `local_net` are networks and `mmdb` databases for the group `where`, which either switches on.
     `anonymize` says where the key is that names are hidden with.
 
     Timeouts, `dedup` and `reorder` are seconds, None is off; `idle_timeout` holds one for each of TIMEOUT_CLASSES,
@@ -71,6 +78,8 @@ class MeterConfig:
     raw_packets: int = 5
     raw_bytes: int = 128
     raw_masked: bool = False
+    local_net: tuple[str, ...] = PRIVATE
+    mmdb: tuple[str, ...] = ()
     catalogue: tuple[str, ...] = ()
 
     @property
@@ -86,6 +95,8 @@ class MeterConfig:
         values["anonymize"] = self.anonymize is not None
         if self.anonymize is not None and self.filter is not None:
             values["filter"] = "hidden"  # it may name addresses
+        if self.anonymize is not None and self.local_net != PRIVATE:
+            values["local_net"] = "hidden"
         return values
 
 
@@ -123,6 +134,8 @@ def make_config(*, preset: str | None = None, **options: Any) -> MeterConfig:
     for name in values.keys() - known:
         raise ConfigError(f"unknown option {name!r}; known: {', '.join(sorted(known))}")
     checked: dict[str, Any] = {name: _CHECKS[name](name, value) for name, value in values.items()}
+    if checked.get("local_net") or checked.get("mmdb"):
+        checked["features"] = _features("features", (*checked.get("features", DEFAULT_FEATURES), "where"))
     return replace(MeterConfig(), **checked)
 
 
@@ -267,6 +280,25 @@ def _some_seconds(name: str, value: Any) -> float:
     return seconds
 
 
+def _networks(name: str, value: Any) -> tuple[str, ...]:
+    found = []
+    for text in _texts(name, value):
+        try:
+            found.append(str(ipaddress.ip_network(text.strip())))
+        except ValueError as error:
+            raise ConfigError(
+                f"{name} is a network such as 192.168.7.0/24 or 2001:db8::/32, not {text!r}: {error}"
+            ) from None
+    return tuple(found) or PRIVATE
+
+
+def _texts(name: str, value: Any) -> tuple[str, ...]:
+    listed = [value] if isinstance(value, (str, os.PathLike)) else list(_iterable(name, value))
+    if not all(isinstance(entry, (str, os.PathLike)) for entry in listed):
+        raise ConfigError(f"{name} is a text or a list of texts, not {value!r}")
+    return tuple(os.fspath(entry) for entry in listed)
+
+
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "features": _features,
     "key": lambda name, value: _choice(name, value, ("5tuple", "hosts")),
@@ -296,5 +328,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "raw_packets": _whole(1, MOST_RAW[0]),
     "raw_bytes": _whole(1, MOST_RAW[1]),
     "raw_masked": _flag,
+    "local_net": _networks,
+    "mmdb": _texts,
     "catalogue": _paths,
 }

@@ -19,7 +19,8 @@ from flowgauge.kernels.assign import assign
 from flowgauge.kernels.keys import clear_icmp_ports, make_keys
 from flowgauge.kernels.packet import NO_IP_HEADER, PacketBatch
 from flowgauge.labels.background import Marks
-from flowgauge.records import RecordBuilder
+from flowgauge.labels.process import NAME, ProcessLabels
+from flowgauge.records import Labels, RecordBuilder
 from flowgauge.stopwatch import Stopwatch
 from flowgauge.table import FlowTable
 
@@ -33,8 +34,9 @@ class Meter:
     """Builds flows from decoded packets (docs/flow-semantics.md).
 
     Call :meth:`begin_capture` before the packets of each file, :meth:`feed` with every batch,
-    :meth:`end_capture` where a trace ends, and :meth:`flush` at the end. `watch` holds the time
-    spent in each stage, `ended` the records written by end reason, `flows` the flows among them.
+    :meth:`end_capture` where a trace ends, and :meth:`flush` at the end. `processes` are the labels whose
+    numbers packets have, `watch` holds the time spent in each stage, `ended` the records written by end
+    reason, `flows` the flows among them.
     """
 
     def __init__(
@@ -43,11 +45,13 @@ class Meter:
         labels: tuple[str, ...] = (),
         watch: Stopwatch | None = None,
         extras: tuple[str, ...] = (),
+        processes: ProcessLabels | None = None,
+        truth: Labels | None = None,
     ) -> None:
         self.config = config or MeterConfig()
         self.features = make_features(self.config)
         self.table = FlowTable(self.config, [layout for feature in self.features for layout in feature.states])
-        self.records = RecordBuilder(self.config, self.features, labels, extras)
+        self.records = RecordBuilder(self.config, self.features, labels, extras, processes, truth)
         self.watch = watch or Stopwatch()
         self.ended: Counter[str] = Counter()
         self.flows = 0
@@ -80,10 +84,12 @@ class Meter:
         """Whether `max_flows` was reached."""
         return bool(self.table.state.limited)
 
-    def begin_capture(self, source: str, labels: Mapping[str, str] | None = None, marks: Marks | None = None) -> int:
-        """The packets that follow are of the file `source`, which has these labels, and these marks of its background;
-        the number that it gets."""
-        number = self.records.add_capture(source, labels, marks)
+    def begin_capture(
+        self, source: str, labels: Mapping[str, str] | None = None, marks: Marks | None = None, by: str = NAME
+    ) -> int:
+        """The packets that follow are of the file `source`, which has these labels, said `by` INSIDE or NAME, and these
+        marks of its background; the number that it gets."""
+        number = self.records.add_capture(source, labels, marks, by)
         self._fragments.move(int(self.table.state.flow_base) - (number << 40))
         self.table.state.flow_base = number << 40
         return number

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from flowgauge.errors import ConfigError, MissingDependency
+from flowgauge.errors import ConfigError
 from flowgauge.kernels.packet import NO_MAC
 
 KEY_BYTES = 32
@@ -113,10 +113,8 @@ def _halves(number: int) -> tuple[int, int]:
 
 def _encryptor(key: bytes) -> Callable[[bytes], bytes]:
     """AES-128 of whole blocks, each by itself."""
-    try:
-        from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-    except ImportError:
-        raise MissingDependency("anonymising needs cryptography: pip install 'flowgauge[anonymize]'") from None
+    from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
     cipher = Cipher(algorithms.AES(key), modes.ECB())  # the construction of Crypto-PAn: a keyed function, no message
 
     def encrypt(blocks: bytes) -> bytes:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -18,9 +19,11 @@ from flowgauge.kernels.packet import MAX_TUNNELS
 from flowgauge.kernels.rows import CODES, WORDS, split_ends
 from flowgauge.kernels.state import CLIENT_BY, END_REASONS
 from flowgauge.labels.background import Marks
+from flowgauge.labels.order import APP, Decided, decide
+from flowgauge.labels.process import NAME, ProcessLabels
 from flowgauge.memory import Memory
 from flowgauge.privacy import Anonymizer, read_key
-from flowgauge.schema import BACKGROUND, EXTRA_COLUMNS, arrow_schema, label_columns, native_columns
+from flowgauge.schema import BACKGROUND, EXTRA_COLUMNS, LABEL_BY, arrow_schema, label_columns, native_columns
 
 
 class _Dictionary:
@@ -65,6 +68,19 @@ def _tunnels(present: Array, stacks: Array) -> pa.DictionaryArray:
     return category_array(all_codes, text_array(texts), ~present)
 
 
+class Labels(Protocol):
+    """Labels that records have by themselves, whatever those of their capture are."""
+
+    def add_capture(self, source: str) -> None:
+        """The next capture has this name."""
+
+    def find(self, records: Array) -> Array | None:
+        """Where the labels of each record are, or None where nothing is to be labelled."""
+
+    def relabel(self, rows: Array, arrays: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
+        """Columns of labels in place of those in `arrays`."""
+
+
 _ENDS = tuple(tuple(f"{end}_{field}" for field in ("hi", "lo", "port")) for end in ("client", "server"))
 
 
@@ -83,11 +99,37 @@ def _background(flows: Array, marks: Sequence[Marks | None]) -> pa.DictionaryArr
     return pa.array(found, pa.string()).cast(_CATEGORY)
 
 
+_NUMBER = np.int64(32)  # bits of a label's number, where one integer has a capture and a label
+
+
+def _categories(values: Iterable[str | None], codes: Array) -> pa.DictionaryArray:
+    """A category column of few values, of which each row has the one that its code says."""
+    texts: dict[str, int] = {}
+    own = np.array([-1 if value is None else texts.setdefault(value, len(texts)) for value in values], np.int32)
+    found = own[codes]
+    return category_array(found, text_array(texts), found < 0) if texts else pa.nulls(len(codes), _CATEGORY)
+
+
+def _numbers(values: Iterable[int | None], codes: Array) -> Values:
+    listed = list(values)
+    null = np.array([value is None for value in listed], bool)[codes]
+    return np.array([value or 0 for value in listed], np.uint32)[codes], null
+
+
 class RecordBuilder:
-    """Builds batches of native columns in schema order, and behind them of `extras` (of EXTRA_COLUMNS)."""
+    """Builds batches of native columns in schema order, and behind them of `extras` (of EXTRA_COLUMNS).
+
+    `processes` are the labels whose numbers packets have.
+    """
 
     def __init__(
-        self, config: MeterConfig, features: Sequence[Feature], labels: tuple[str, ...], extras: tuple[str, ...] = ()
+        self,
+        config: MeterConfig,
+        features: Sequence[Feature],
+        labels: tuple[str, ...],
+        extras: tuple[str, ...] = (),
+        processes: ProcessLabels | None = None,
+        truth: Labels | None = None,
     ) -> None:
         self.memory = Memory()
         self._hosts = config.key == "hosts"
@@ -101,47 +143,85 @@ class RecordBuilder:
         self._client_by = text_array(CLIENT_BY)
         self._end_reasons = text_array(END_REASONS)
         self._marks: list[Marks | None] | None = [] if BACKGROUND in labels else None
+        self._processes = processes or ProcessLabels()
+        self._apps: Counter[tuple[int, str | None]] = Counter()  # records by capture and app
+        self._by: list[str] = []
+        self._truth = truth
         self._rows: list[int] = []
         self._built = 0
         self._labels_of: list[Mapping[str, str]] = []
 
-    def add_capture(self, source: str, labels: Mapping[str, str] | None, marks: Marks | None = None) -> int:
-        """Number of a new capture with this name and these labels; `marks` tell its flows of the background."""
+    def add_capture(
+        self, source: str, labels: Mapping[str, str] | None, marks: Marks | None = None, by: str = NAME
+    ) -> int:
+        """Number of a new capture with this name and these labels, which are said `by` INSIDE or NAME; `marks` tell its
+        flows of the background."""
+        if self._truth is not None:
+            self._truth.add_capture(source)
         self._sources.add(source if self._anonymizer is None else self._anonymizer.name(source))
+        found = {**labels, LABEL_BY: by} if labels else {}
         for name, dictionary in self._labels.items():
-            dictionary.add((labels or {}).get(name))
+            dictionary.add(found.get(name))
         if self._marks is not None:
             self._marks.append(marks)
         self._rows.append(0)
         self._labels_of.append(labels or {})
+        self._by.append(by)
         return len(self._rows) - 1
 
     def rows_by_label(self) -> Iterator[tuple[Mapping[str, str], int]]:
-        """Labels and number of records of each capture."""
-        return zip(self._labels_of, self._rows, strict=True)
+        """Labels and number of records: of each capture, and of each app in it where packets say which."""
+        rest = list(self._rows)
+        for (capture, app), rows in self._apps.items():
+            rest[capture] -= rows
+            labels = self._labels_of[capture]
+            yield labels if app is None else {**labels, APP: app}, rows
+        yield from zip(self._labels_of, rest, strict=True)
 
     def build(self, flows: Array, states: Sequence[Array], stacks: Array) -> pa.RecordBatch:
         """One batch of these records; `states` are those of the features, in order, `stacks` those of the
         records with a tunnel."""
         counts = np.bincount(flows["capture"])
         background = None if self._marks is None else _background(flows, self._marks)
-        if self._anonymizer is not None:
-            _anonymize(flows, self._anonymizer)
+        found = None if self._truth is None else self._truth.find(flows)
         for capture in np.flatnonzero(counts):
             self._rows[capture] += int(counts[capture])
         values: dict[str, Values] = {}
         rest = iter(states)
         for feature in self._features:
             values |= feature.finalize(*itertools.islice(rest, len(feature.states)), flows, self.memory)
+        if self._anonymizer is not None:  # behind what looks at addresses, and before any of them is written
+            _anonymize(flows, self._anonymizer)
         values["record"] = (np.arange(self._built, self._built + len(flows)), None)
         self._built += len(flows)
+        said = values.pop("process_label", None)
+        apps: dict[str, pa.Array] = {}
+        if said is not None:
+            apps = self._decided(flows["capture"], said[0], values)  # type: ignore[index]
         arrays = self._texts(flows) | {"tunnel": _tunnels(flows["tunnel"] != 0, stacks)}
+        arrays |= apps
         if background is not None:
             arrays[BACKGROUND] = background
+        if self._truth is not None and found is not None:
+            arrays |= self._truth.relabel(found, arrays)
         pack = _Packer()
         arrays |= {name: value for name, value in values.items() if isinstance(value, pa.Array)}
         columns = [arrays.get(name) or pack(kind, dtype, *values[name]) for name, kind, dtype in self._fields]
         return pa.RecordBatch.from_arrays(columns, schema=self.schema)
+
+    def _decided(self, captures: Array, numbers: Array, values: dict[str, Values]) -> dict[str, pa.Array]:
+        """Columns of group `process`, and `app`: decided once for each label in a capture."""
+        pairs, codes = np.unique(captures.astype(np.int64) << _NUMBER | numbers, return_inverse=True)
+        kinds = [self._decide(pair >> int(_NUMBER), pair & 0xFFFFFFFF) for pair in pairs.tolist()]
+        for pair, kind, rows in zip(pairs.tolist(), kinds, np.bincount(codes).tolist(), strict=True):
+            self._apps[pair >> int(_NUMBER), kind.app] += rows
+        for name in ("pid", "uid"):
+            values[name] = _numbers((getattr(kind, name) for kind in kinds), codes)
+        texts = (APP, "process", "sample", "label_by")
+        return {name: _categories((getattr(kind, name) for kind in kinds), codes) for name in texts}
+
+    def _decide(self, capture: int, number: int) -> Decided:
+        return decide(self._processes.of(number), self._labels_of[capture], self._by[capture])
 
     def _texts(self, flows: Array) -> dict[str, pa.Array]:
         rows, memory = len(flows), self.memory

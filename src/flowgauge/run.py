@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 
 from flowgauge.captureinfo import link_name
-from flowgauge.config import DEFAULT_FEATURES, make_config
+from flowgauge.config import DEFAULT_FEATURES, MeterConfig, make_config
 from flowgauge.decode import Decoder
 from flowgauge.duplicates import Estimate, Removal
 from flowgauge.errors import (
@@ -27,23 +28,29 @@ from flowgauge.kernels.link import LINK_NAMES
 from flowgauge.kernels.packet import BATCH_ROWS, FILTERED, REASONS, make_batch
 from flowgauge.labels import make_labeller
 from flowgauge.labels.inside import fields_of, label_of, marks_of
+from flowgauge.labels.process import INSIDE, ProcessLabels
+from flowgauge.labels.rules import read_rules
+from flowgauge.labels.truth import FIND_OFFSET, make_truth, no_truth
 from flowgauge.meter import Meter
 from flowgauge.schema import VERSION as COLUMNS_VERSION
 from flowgauge.schema import arrow_schema
 from flowgauge.schemas import Schema, get_schema
 from flowgauge.sinks import open_sink
-from flowgauge.sources.capture import Capture, first_time, open_capture, read_inside
+from flowgauge.sources.capture import NOTHING_SEEN, Capture, Glance, first_time, glance, open_capture
 from flowgauge.sources.clock import Clock
 from flowgauge.sources.discover import CaptureInput, Found, find_captures
 from flowgauge.sources.filters import Filter
 from flowgauge.sources.live import LiveSource
 from flowgauge.sources.reorder import Reorder
+from flowgauge.sources.rules import RuleLabels
 from flowgauge.stats import RunStats
 from flowgauge.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
+    from flowgauge.labels.truth.truth import Truth
     from flowgauge.sources.streams import Source as Input
 
+PROCESS = "process"
 _PROGRESS_SECONDS = 0.1
 _UNKNOWN_LINK = list(REASONS).index("unknown_link")
 _NEW_CACHE = "compiling kernels, once on this machine (30 to 60 s) …"
@@ -81,6 +88,9 @@ class Run:
         label: str | None = None,
         label_split: str | None = None,
         label_strict: bool = False,
+        rules: str | os.PathLike[str] | None = None,
+        truth: Any = None,
+        truth_offset: float | str | None = None,
         join: bool = False,
         strict: bool = False,
         rows: int = BATCH_ROWS,
@@ -89,16 +99,25 @@ class Run:
         self.schema: Schema = get_schema(schema)
         self.config = make_config(features=_groups(self.schema, features), **options)
         self.labeller = make_labeller(label, label_split)
+        self.truth = make_truth(truth, truth_offset)
+        self._finds_offset = truth_offset == FIND_OFFSET
         self.strict = strict
         self.stats = RunStats()
         self._hooks = hooks
         self._join = join
         self._found = find_captures(inputs)
+        if self._finds_offset:
+            _check_twice(self._found)
         self.stats.skipped += self._found.skipped
         self.stats.failed.update(self._found.failed)
-        self._labels = self._read_labels(self._found, label_strict)
+        glances = [_glance(capture) for capture in self._found.captures]
+        self._labels = self._read_labels(glances, label_strict)
+        if rules is not None or any(seen.has_processes for seen in glances):
+            self.config = make_config(features=[*self.config.features, PROCESS], **options)
+        self.processes = ProcessLabels() if PROCESS in self.config.features else None
+        self.rules = _compiled(rules, self.processes)
         self.watch = Stopwatch()
-        self.meter = Meter(self.config, self.label_fields, self.watch, self.schema.extras)
+        self.meter = Meter(self.config, self.label_fields, self.watch, self.schema.extras, self.processes, self.truth)
         self.decoder = Decoder(self.config.tunnels)
         self.duplicates = Estimate() if self.config.dedup is None else Removal(self.config.dedup)
         self.filter = None if self.config.filter is None else Filter(self.config.filter)
@@ -112,8 +131,9 @@ class Run:
 
     @property
     def label_fields(self) -> tuple[str, ...]:
-        """Those of the template, or else all that captures have inside which can be looked at before they are read."""
-        return self._fields
+        """Those of the template, or else all that captures have inside which can be looked at before they are read; and
+        those of the truth table."""
+        return tuple(dict.fromkeys((*self._fields, *(self.truth.fields if self.truth is not None else ()))))
 
     def output_schema(self) -> pa.Schema:
         """Arrow schema of the output, with what made it: versions, and the options that change results."""
@@ -138,11 +158,11 @@ class Run:
         warmup(groups)
         return time.perf_counter() - begin
 
-    def _read_labels(self, found: Found, strict: bool) -> list[dict[str, str] | None]:
+    def _read_labels(self, glances: list[Glance], strict: bool) -> list[dict[str, str] | None]:
         """The label of each capture: of the template where there is one, else the one that is inside."""
-        labeller = self.labeller
+        labeller, found = self.labeller, self._found
         if labeller is None:
-            insides = [_inside(capture) for capture in found.captures]
+            insides = [seen.inside for seen in glances]
             self._fields = tuple(dict.fromkeys(name for inside in insides for name in fields_of(inside)))
             labels = [label_of(inside) for inside in insides]
         else:
@@ -159,6 +179,8 @@ class Run:
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Native record batches as flows end."""
         begin = time.perf_counter()
+        if self._finds_offset and self.truth is not None:
+            self._find_offset(self.truth)
         for capture, labels in self._ordered():
             yield from self._one(capture, labels)
             if self.stats.interrupted:
@@ -168,6 +190,21 @@ class Run:
             self.meter.end_capture()
         yield from self.meter.flush()
         self._finish(time.perf_counter() - begin)
+
+    def _find_offset(self, truth: Truth) -> None:
+        """Read all captures once for their flows, and set the clock of the truth table by them."""
+        sources = [capture.source for capture in self._found.captures]
+        sample = truth.sample()
+        hooks = Hooks(should_stop=self._hooks.should_stop)
+        own = {name: value for name, value in vars(self.config).items() if value != getattr(MeterConfig, name)}
+        options: dict[str, Any] = {name: "off" if value is None else value for name, value in own.items()}
+        options |= {"features": "core", "anonymize": None}
+        before = Run(sources, hooks, join=self._join, **options)
+        before.meter = Meter(before.config, (), before.watch, truth=sample)
+        for _ in before.batches():
+            pass
+        if not before.stats.interrupted:
+            truth.set_offset(*sample.search())
 
     def _ordered(self) -> list[tuple[CaptureInput, dict[str, str] | None]]:
         """The captures in reading order: that of the inputs, or of their first packets with `join`."""
@@ -201,13 +238,14 @@ class Run:
         """Begin to meter a capture; its number."""
         if self.labeller is not None:
             return self.meter.begin_capture(name, labels)
-        return self.meter.begin_capture(name, label_of(capture.inside), marks_of(capture.inside))
+        return self.meter.begin_capture(name, label_of(capture.inside), marks_of(capture.inside), INSIDE)
 
     def _open(self, source: Any) -> Capture | LiveSource:
         if isinstance(source, LiveSource):
             source.begin(self._clock, self.filter)
             return source
-        return open_capture(source, self._clock, timed=self.reorder is None, filter=self.filter)
+        timed, labels, rules = self.reorder is None, self.processes, self.rules
+        return open_capture(source, self._clock, timed=timed, filter=self.filter, labels=labels, rules=rules)
 
     def _loop(self, capture: Capture | LiveSource, source: CaptureInput) -> Iterator[pa.RecordBatch]:
         stats = self.stats
@@ -316,6 +354,8 @@ class Run:
             self.watch.seconds["frames"] -= self.filter.seconds
         if sum(stats.reasons.values()) != stats.packets:
             raise FlowgaugeError(f"{stats.packets} packets read, {sum(stats.reasons.values())} accounted for: a defect")
+        if self.processes is not None and self.processes.left_out:
+            stats.counters["labels_unread"] = stats.counters.get("labels_unread", 0) + self.processes.left_out
         stats.counters |= {"ip_length_lies": self.decoder.length_lies, **meter.counters, **self.duplicates.counters}
         if self.reorder is not None:
             stats.counters |= self.reorder.counters
@@ -323,6 +363,9 @@ class Run:
         stats.flows, stats.rows = meter.flows, sum(meter.ended.values())
         stats.ended = dict(meter.ended)
         stats.limited = meter.limited
+        if self.truth is not None:
+            stats.truth, stats.labels = self.truth.stats(), self.truth.labels
+            return
         for labels, rows in meter.records.rows_by_label():
             name = "/".join(labels.get(field, "") for field in ("app", "action") if field in labels)
             if rows and name:
@@ -342,13 +385,17 @@ def _groups(schema: Schema, features: Iterable[str] | str | None) -> Any:
     return [*chosen, *schema.features]
 
 
-def _inside(capture: CaptureInput) -> Mapping[str, Any]:
-    """What it says of itself; nothing also of one that cannot be read, which is reported when it is its turn."""
+def _glance(capture: CaptureInput) -> Glance:
+    """What its begin tells; nothing also of one that cannot be read, which is reported when it is its turn."""
     source = capture.source
     try:
-        return source.inside if isinstance(source, LiveSource) else read_inside(source)
+        return Glance(dict(source.inside), False) if isinstance(source, LiveSource) else glance(source)
     except SourceError:
-        return {}
+        return NOTHING_SEEN
+
+
+def _compiled(rules: str | os.PathLike[str] | None, labels: ProcessLabels | None) -> RuleLabels | None:
+    return None if rules is None or labels is None else RuleLabels(read_rules(rules), labels)
 
 
 def _first_time(capture: CaptureInput, otherwise: int) -> int:
@@ -359,9 +406,21 @@ def _first_time(capture: CaptureInput, otherwise: int) -> int:
     return otherwise if time_ns is None else time_ns
 
 
-def _stored_size(capture: CaptureInput) -> int | None:
+def _check_twice(found: Found) -> None:
+    """Raise ConfigError where a capture can be read only once."""
     import os
 
+    once = [
+        c.name for c in found.captures if not (isinstance(c.source, (str, os.PathLike)) and os.path.isfile(c.source))
+    ]
+    if once:
+        raise ConfigError(
+            f"truth_offset {FIND_OFFSET} reads captures twice, and {_some(once)} can be read only once: "
+            "name files, or give the offset in seconds"
+        )
+
+
+def _stored_size(capture: CaptureInput) -> int | None:
     try:
         return os.path.getsize(capture.source)  # type: ignore[arg-type]
     except (OSError, TypeError):
@@ -396,6 +455,8 @@ def _checked(run: Run, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordB
         warnings.warn(f"{name}: {damage}; the packets before were metered", stacklevel=3)
     if run.stats.unlabelled:
         warnings.warn(f"no label in the name of {_some(run.stats.unlabelled)}", stacklevel=3)
+    if run.stats.truth and not run.stats.truth["records_matched"] and run.stats.rows:
+        warnings.warn(no_truth(run.stats.truth), stacklevel=3)
     if run.stats.duplicates_suspected:
         share = f"{run.stats.duplicates_suspected:.0%}"
         warnings.warn(f"about {share} of the packets are copies of others; dedup='1ms' leaves them out", stacklevel=3)

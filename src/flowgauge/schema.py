@@ -22,19 +22,8 @@ VERSION = 1
 """Version of the column set; a changed formula raises it, with a line in the changelog."""
 
 GROUPS = (
-    "core",
-    "size",
-    "iat",
-    "flags",
-    "tcp",
-    "ip",
-    "splt",
-    "activity",
-    "bulk",
-    "payload",
-    "distribution",
-    "raw",
-    "names",
+    *("core", "size", "iat", "flags", "tcp", "ip", "splt", "activity", "bulk", "payload", "distribution", "raw"),
+    *("process", "where", "names"),
 )
 HIDDEN_GROUPS = ("nfstream", "cic")
 """Groups that schemas of other tools are made of; their columns are among EXTRA_COLUMNS."""
@@ -44,6 +33,8 @@ TCP_FLAGS = ("fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr")
 LABEL_COLUMNS = ("app", "action")
 BACKGROUND = "background"
 """The label of flows that are not of what was done; see flowgauge.labels.background."""
+LABEL_BY = "label_by"
+"""Who says what the label of a flow is; there where more than one can."""
 
 _VIEW = {"": "both directions", "up_": "client to server", "down_": "server to client"}
 
@@ -479,6 +470,62 @@ def _raw(config: MeterConfig) -> list[Column]:
     return columns
 
 
+def _process(config: MeterConfig) -> list[Column]:
+    label = "of the record's label"
+    null = "null where it has none, or none that says so"
+    rows = (
+        ("process", "category", "", "command or package that sent the packets", f"{label}; {null}"),
+        ("pid", "uint32", "", "process id", f"{label}; {null}"),
+        ("uid", "uint32", "", "user id", f"{label}; {null}"),
+        ("sample", "category", "", "sample id of pcapML, hash key of a rule", f"{label}; {null}"),
+        ("label_by", "category", "", _LABELS[LABEL_BY].definition, _LABELS[LABEL_BY].formula),
+        (
+            *("label_conflicts", "int64", "packets", "packets that say something else"),
+            "number of packets with another label than the record's, which is that of the part before, else of the "
+            "first packet with one; the first of a rule takes the place of one that is no rule's",
+        ),
+    )
+    return [Column(name, kind, unit, "process", "label", text, formula) for name, kind, unit, text, formula in rows]
+
+
+def _where() -> Iterable[Column]:
+    link = "or of a packet to ff:ff:ff:ff:ff:ff by {end}_mac"
+    for end in ("client", "server"):
+        address = f"{end}_ip is"
+        rows = (
+            (
+                "local",
+                "bool",
+                "feature",
+                f"whether the {end} is in a local network",
+                f"{address} in a net of local_net",
+            ),
+            (
+                *("multicast", "bool", "feature", f"whether the {end}'s address is one of a group"),
+                f"{address} in 224.0.0.0/4 or ff00::/8",
+            ),
+            (
+                *("broadcast", "bool", "feature", f"whether the {end}'s address is everybody's"),
+                f"{address} 255.255.255.255, the last address of an IPv4 net of local_net up to /30, "
+                f"{link.format(end=end)}",
+            ),
+            (
+                *("asn", "uint32", "id", f"autonomous system of the {end}"),
+                f"its number, by the databases of mmdb, for {end}_ip; null where none knows",
+            ),
+            (
+                *("as_org", "category", "id", f"organisation of the {end}'s autonomous system"),
+                f"its name, by the databases of mmdb, for {end}_ip; null where none knows",
+            ),
+            (
+                *("country", "category", "id", f"country of the {end}"),
+                f"ISO 3166 code, by the databases of mmdb, for {end}_ip; null where none knows",
+            ),
+        )
+        for name, kind, role, definition, formula in rows:
+            yield Column(f"{end}_{name}", kind, "", "where", role, definition, formula)
+
+
 def _names(config: MeterConfig) -> list[Column]:
     return [
         Column(name, kind, unit, "names", role, text, formula, MOST_TLS_RECORDS if kind.startswith("list") else 0)
@@ -489,8 +536,11 @@ def _names(config: MeterConfig) -> list[Column]:
 
 _FIELD = "field {name} of the label template, null where the path does not match it; without one, of the label inside"
 _LABELS = {
-    name: Column(name, "category", "", "core", "label", text, _FIELD.format(name=name))
-    for name, text in (("app", "application"), ("action", "what the application was doing"))
+    name: Column(name, "category", "", "core", "label", text, before + _FIELD.format(name=name))
+    for name, text, before in (
+        ("app", "application", "with group process what packets or rules say; else "),
+        ("action", "what the application was doing", ""),
+    )
 } | {
     BACKGROUND: Column(
         BACKGROUND,
@@ -501,7 +551,17 @@ _LABELS = {
         "why the flow may not be of the action",
         "open: the flow was there before the take; baseline: its server was met by the idle client; both as the "
         "capture lists them, else null",
-    )
+    ),
+    LABEL_BY: Column(
+        LABEL_BY,
+        "category",
+        "",
+        "core",
+        "label",
+        "who says what the flow is",
+        "table, rule, pcapdroid, ptcpdump, pktap, process_block, pcapml, inside (the capture) or name (of the file): "
+        "who gave app, else who gave the rest; null without any",
+    ),
 }
 
 
@@ -530,6 +590,8 @@ _COLUMNS: dict[str, Callable[[MeterConfig], Iterable[Column]]] = {
     "payload": _payload,
     "distribution": _distribution,
     "raw": _raw,
+    "process": _process,
+    "where": lambda config: _where(),
     "names": _names,
 }
 
@@ -604,10 +666,13 @@ ALL_GROUPS = MeterConfig(features=GROUPS)
 
 def native_columns(config: MeterConfig = ALL_GROUPS, labels: Iterable[str] = ()) -> tuple[Column, ...]:
     """All columns, in order, of a native table with the groups of `config` and these label fields."""
-    rest = (column for group in GROUPS[1:] if group in config.features for column in _COLUMNS[group](config))
+    labelled = label_columns(labels)
+    names = {column.name for column in labelled}  # label_by is also in group `process`
+    chosen = (column for group in GROUPS[1:] if group in config.features for column in _COLUMNS[group](config))
+    rest = (column for column in chosen if column.name not in names)
     hidden = config.anonymize is not None
     custom = (column for feature in config.custom for column in custom_columns(feature, hidden))
-    return (*_COLUMNS["core"](config), *label_columns(labels), *rest, *custom)
+    return (*_COLUMNS["core"](config), *labelled, *rest, *custom)
 
 
 def custom_columns(feature: UserFeature, hidden: bool = False) -> tuple[Column, ...]:

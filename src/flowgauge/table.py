@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowgauge.config import NANOSECONDS, MeterConfig, Timeout
-from flowgauge.features import Layout
+from flowgauge.features import Layout, Left
 from flowgauge.kernels import lifetime
 from flowgauge.kernels import state as st
 from flowgauge.kernels.header import TCP
@@ -59,8 +59,9 @@ class FlowTable:
 
     def __init__(self, config: MeterConfig, layouts: Sequence[Layout]) -> None:
         keys = min(FIRST_CAPACITY, config.max_flows)
+        self._clean = [layout.clean for layout in layouts]
         self.states: list[Any] = [
-            _zeroed(FIRST_CAPACITY, dtype, () if width is None else (width,)) for dtype, width in layouts
+            _zeroed(FIRST_CAPACITY, layout.dtype, () if layout.width is None else (layout.width,)) for layout in layouts
         ]
         self.arrays: Any = st.Table(
             state=np.zeros(1, st.STATE).view(np.recarray),
@@ -200,13 +201,17 @@ class FlowTable:
         in_order: NDArray[np.int32] = slots[order]
         return in_order
 
-    def take(self, slots: NDArray[np.int32], memory: Memory) -> tuple[NDArray[Any], list[NDArray[Any]], NDArray[Any]]:
+    def take(self, slots: NDArray[np.int32], memory: Memory) -> tuple[NDArray[Any], list[Any], NDArray[Any]]:
         """The records in these slots, their feature states, and the stacks of those with a tunnel, in their order.
 
-        Slots and stacks are free from here on.
+        Slots and stacks are free from here on; states that are not clean stay as they are until the next packet.
         """
         s = self.state
-        flows, *states = (_take(array, slots, memory) for array in (self.flows, *self.states))
+        flows = _take(self.flows, slots, memory)
+        states = [
+            _take(array, slots, memory) if clean else Left(array, slots)
+            for array, clean in zip(self.states, self._clean, strict=True)
+        ]
         self.arrays.free_slots[s.free_slots : s.free_slots + len(slots)] = slots
         s.free_slots += len(slots)
         tunnels = flows["tunnel"]

@@ -43,6 +43,8 @@ def compile_all(groups: Iterable[str] = DEFAULT_FEATURES) -> None:
         options["filter"] = "ip"
     extract(io.BytesIO(_pcap()), io.BytesIO(), format=_FORMATS[0], warm=False, **options)
     lifetime.rebuild_index(Meter().table.arrays)
+    if "process" in features:
+        compile_labels()
 
 
 @contextlib.contextmanager
@@ -86,6 +88,23 @@ def load_metering(**options: Any) -> None:
     from flowgauge.sample import sample_capture
 
     extract(io.BytesIO(sample_capture()), io.BytesIO(), warm=False, **options)
+
+
+def compile_labels() -> None:
+    """Label no frames: by what is around them and, where there is libpcap, by a rule."""
+    import numpy as np
+
+    from flowgauge.kernels.packet import make_batch
+    from flowgauge.labels.process import RULE, ProcessLabel, ProcessLabels
+    from flowgauge.labels.rules import LabelRule
+    from flowgauge.sources import libpcap
+    from flowgauge.sources.envelopes import FrameLabels
+    from flowgauge.sources.rules import RuleLabels
+
+    batch, data, labels = make_batch(1), np.zeros(64, np.uint8), ProcessLabels()
+    FrameLabels(labels).compile(data, batch)
+    if libpcap.is_installed():
+        RuleLabels([LabelRule("", None, None, ProcessLabel(RULE, ""), "")], labels).compile(data, batch)
 
 
 def compile_ring() -> None:

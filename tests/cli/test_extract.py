@@ -69,6 +69,8 @@ def test_every_option_is_an_argument_of_the_same_name(run: Run) -> None:
     line = (
         "a.pcap -o x --schema basic --features size,iat --label {app}.pcap --label-split _:0:1 --label-strict "
         "--key hosts --vlan-in-key --tunnels outer --idle-timeout tcp=300,udp=60 --active-timeout off --no-tcp-end "
+        "--rules labels.csv "
+        "--truth labels.csv --truth-offset auto --local-net 10.0.0.0/8 --local-net fd00::/8 --mmdb asn.mmdb "
         "--dedup 1ms --reorder 0.01 --preset zeek --join --max-flows 7 --strict --format jsonl --quiet --json-summary"
     )
     assert invoke(*line.split()).exit_code == 0
@@ -81,6 +83,11 @@ def test_every_option_is_an_argument_of_the_same_name(run: Run) -> None:
         "label": "{app}.pcap",
         "label_split": "_:0:1",
         "label_strict": True,
+        "rules": "labels.csv",
+        "truth": "labels.csv",
+        "truth_offset": "auto",
+        "local_net": ["10.0.0.0/8", "fd00::/8"],
+        "mmdb": ["asn.mmdb"],
         "key": "hosts",
         "vlan_in_key": True,
         "tunnels": "outer",

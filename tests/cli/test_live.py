@@ -50,6 +50,23 @@ def test_wrong_usage(option: str, value: str, message: str, capsys: pytest.Captu
     assert message in errors
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--ring", "100T", "ring is a size up to half of this machine's memory"),
+        ("--snaplen", "0", "snaplen is a number of bytes from 1"),
+        ("--snaplen", "262145", "snaplen is a number of bytes from 1"),
+    ],
+)
+def test_a_recording_cannot_ask_for_more_than_live(
+    option: str, value: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is captured has the same limits whether it is kept or metered."""
+    code, _, errors = said(capsys, "record", "-i", "no-interface", "-o", "nowhere", "--app", "a", option, value)
+    assert (code, errors.count("\n")) == (2, 1)
+    assert message in errors
+
+
 @linux
 @pytest.mark.parametrize("via", ["ring", "tcpdump"])
 def test_an_interface_that_is_not_there(via: str, capsys: pytest.CaptureFixture[str]) -> None:

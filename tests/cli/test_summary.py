@@ -126,3 +126,35 @@ def test_rows_are_aligned() -> None:
     assert aligned([("a", "b", ""), ("long", "c", "d")], "  ") == "  a     b\n  long  c  d"
     assert aligned([]) == ""
     assert (counted(1, "file"), counted(2000, "file")) == ("1 file", "2,000 files")
+
+
+TRUTH = {
+    "table": "labels.csv",
+    "offset_s": 10800.0,
+    "offset_found": True,
+    "rows": 12,
+    "rows_matched": 1,
+    "records": 2000,
+    "records_matched": 1500,
+    "unmatched_rows": list(range(2, 12)),
+}
+
+
+def test_a_table_of_labels_says_what_of_it_matches() -> None:
+    """Rows and records, the clock that was found, and the first rows that no record matches."""
+    stats = RunStats(truth=TRUTH)
+    line = "labels.csv: 1,500 of 2,000 records matched by 1 of 12 rows; its clock is 10,800 s behind (found)"
+    assert f"truth    {line}" in summary(stats).splitlines()
+    assert list(notes(stats)) == [
+        "11 rows of labels.csv without a record: 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, … (counted from 1)"
+    ]
+
+
+def test_a_table_that_matches_nothing_is_told_with_what_to_try() -> None:
+    """Mostly its clock is that of another zone."""
+    stats = RunStats(truth={**TRUTH, "offset_s": 0.0, "offset_found": False, "rows_matched": 0, "records_matched": 0})
+    assert "truth    labels.csv: 0 of 2,000 records matched by 0 of 12 rows" in summary(stats).splitlines()
+    (note,) = notes(stats)
+    assert note.startswith("no record matches a row of labels.csv") and "--truth-offset auto" in note
+    (note,) = notes(RunStats(truth={**TRUTH, "rows_matched": 0, "records_matched": 0}))
+    assert note.startswith("no record matches a row of labels.csv, whatever its clock")

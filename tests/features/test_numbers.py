@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from flowgauge.config import make_config
-from flowgauge.features import make_features
+from flowgauge.features import Feature, Left, make_features
 from flowgauge.kernels._jit import JIT
 from flowgauge.kernels.packet import make_batch, zeroed_records
 from flowgauge.kernels.state import FLOW
@@ -21,10 +21,9 @@ slow_uncompiled = pytest.mark.skipif(not JIT, reason="takes minutes as plain Pyt
 
 
 def _columns(group: str, batches: list[dict[str, Any]]) -> dict[str, Any]:
-    """The columns of a group for one record that these packets make: values by field of the packet."""
+    """The columns of a group for one record that these packets make, None where null: values by field of the packet."""
     feature = make_features(make_config(features=group))[1]
-    (layout,) = feature.states
-    state, flows, batch = zeroed_records(1, layout.dtype), zeroed_records(1, FLOW), make_batch(ROWS)
+    flows, batch, states = zeroed_records(1, FLOW), make_batch(ROWS), _states(feature, 1)
     for fields in batches:
         rows = len(next(iter(fields.values())))
         for name, values in fields.items():
@@ -34,8 +33,27 @@ def _columns(group: str, batches: list[dict[str, Any]]) -> dict[str, Any]:
             chosen = packets.direction == direction
             flows[0].packets[direction] += np.uint64(chosen.sum())
             flows[0].ip_bytes[direction] += np.uint64(packets.ip_len[chosen].sum())
-        feature.update(batch, 0, rows, state)
-    return {name: value[0][0] for name, value in feature.finalize(state, flows, Memory()).items()}
+        feature.update(batch, 0, rows, *states)
+    found = feature.finalize(*_ended(feature, states), flows, Memory())
+    return {name: None if null is not None and null[0] else value[0] for name, (value, null) in found.items()}
+
+
+def _states(feature: Feature, rows: int) -> list[Any]:
+    """The states of so many records; those that need not be clean are not."""
+    states = []
+    for layout in feature.states:
+        width = layout.width or 1
+        state = zeroed_records(rows * width, layout.dtype)
+        if not layout.clean:
+            state.view(np.uint8)[:] = 0xA5
+        states.append(state if layout.width is None else state.reshape(rows, width))
+    return states
+
+
+def _ended(feature: Feature, states: list[Any]) -> list[Any]:
+    """These of all records, as they are finalized."""
+    slots = np.arange(len(states[0]), dtype=np.int32)
+    return [state if layout.clean else Left(state, slots) for state, layout in zip(states, feature.states, strict=True)]
 
 
 def _exact(values: list[int]) -> tuple[Fraction, float]:
@@ -88,15 +106,14 @@ def test_the_middle_of_a_bucket_is_near() -> None:
 def _middles(numbers: Any) -> Any:
     """The median of each number, among a smaller and a larger one and copies of itself."""
     feature = make_features(make_config(features="distribution"))[1]
-    (layout,) = feature.states
-    state, flows = zeroed_records(len(numbers), layout.dtype), zeroed_records(len(numbers), FLOW)
+    states, flows = _states(feature, len(numbers)), zeroed_records(len(numbers), FLOW)
     batch = make_batch(len(numbers))
     packets = batch.packets
     packets.slot, packets.gap_direction = np.arange(len(numbers)), -1
     for gaps in (0, 2**41, *[numbers] * 18):
         packets.gap = gaps
-        feature.update(batch, 0, len(numbers), state)
-    return np.asarray(feature.finalize(state, flows, Memory())["iat_p50_s"][0]) * 1e9
+        feature.update(batch, 0, len(numbers), *states)
+    return np.asarray(feature.finalize(*_ended(feature, states), flows, Memory())["iat_p50_s"][0]) * 1e9
 
 
 @pytest.mark.parametrize("count", [1, 16, 17, 33, 3000])
@@ -135,5 +152,5 @@ def test_a_count_beyond_16_bits() -> None:
     assert found["iat_p50_s"] == pytest.approx(1e-3, rel=0.02)
     assert found["iat_p75_s"] == pytest.approx(1.0, rel=0.02)
     assert found["ip_len_p50"] == 1500
-    assert math.isnan(found["ip_len_skewness"])
+    assert found["ip_len_skewness"] is None
     assert found["iat_skewness"] == pytest.approx((70 - 60) / math.sqrt(70 * 60), rel=1e-6)

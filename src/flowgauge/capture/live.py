@@ -18,7 +18,7 @@ from flowgauge.sinks import open_sink
 from flowgauge.sources.live import LiveSource
 from flowgauge.stats import RunStats
 
-_NOT_LIVE = ("reorder", "join", "label", "label_split", "label_strict")
+_NOT_LIVE = ("reorder", "join", "label", "label_split", "label_strict", "truth", "truth_offset")
 
 
 class Counts(NamedTuple):

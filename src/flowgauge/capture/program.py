@@ -15,7 +15,7 @@ import sys
 import tempfile
 from typing import IO, NamedTuple
 
-from flowgauge.errors import MissingDependency
+from flowgauge.errors import ConfigError, MissingDependency
 
 # Reads a line, starts the program, and ends it at the next line or at the end of its input.
 _GATE = 'read -r _ || exit 0; "$@" & child=$!; exec >&-; read -r _; kill -TERM $child 2>/dev/null; wait $child'
@@ -25,6 +25,7 @@ _USUAL = re.compile(
     r"listening on|dropped privs|packets? (captured|received|dropped)|^Capturing on|^File: |^Packets|data link type|^$"
 )
 _END_SECONDS = 2.0
+LARGEST_SNAPLEN = 262_144
 
 
 class Wanted(NamedTuple):
@@ -35,6 +36,22 @@ class Wanted(NamedTuple):
     snaplen: int | None = None
     promiscuous: bool = False
     memory: int | None = None
+
+    def check(self) -> None:
+        """Raise ConfigError for what cannot be captured."""
+        if self.snaplen is not None and not 0 < self.snaplen <= LARGEST_SNAPLEN:
+            raise ConfigError(f"snaplen is a number of bytes from 1 to {LARGEST_SNAPLEN}, not {self.snaplen}")
+        if self.memory is not None and self.memory > (most := _half_of_memory()):
+            raise ConfigError(f"ring is a size up to half of this machine's memory, {most // 10**6}M")
+        if self.promiscuous and self.interface == "any":
+            raise ConfigError("promiscuous is for one interface, not for any")
+
+
+def _half_of_memory() -> int:
+    """Bytes; the system gives more to a ring than is good for the rest, and cannot swap it out."""
+    import psutil
+
+    return int(psutil.virtual_memory().total // 2)
 
 
 class Program:

@@ -40,6 +40,17 @@ def extract(
     label_strict: Annotated[
         bool, typer.Option("--label-strict", help="Stop before reading where a file has no label.")
     ] = False,
+    rules: Annotated[
+        str | None,
+        typer.Option(metavar="FILE.csv", help="Labels by packet filters, as pcapML's rules: BPF:<filter>,<label>."),
+    ] = None,
+    truth: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Labels from a table (CSV, Parquet) of times, addresses, ports, …"),
+    ] = None,
+    truth_offset: Annotated[
+        str | None, typer.Option(metavar="S|auto", help="How far the table's clock is behind the captures', s [0].")
+    ] = None,
     reorder: Annotated[
         str | None,
         typer.Option(metavar="TIME", help="Put packets that come so late into order of time, e.g. 10ms [off]."),
@@ -63,6 +74,9 @@ def extract(
         "label": label,
         "label_split": label_split,
         "label_strict": label_strict or None,
+        "rules": rules,
+        "truth": truth,
+        "truth_offset": truth_offset,
         "reorder": reorder,
         "join": join or None,
         "strict": strict or None,

@@ -13,7 +13,7 @@ import typer
 
 from flowgauge.capture.program import Program, Wanted
 from flowgauge.cli.group import DONE, INPUT_FAILED, say
-from flowgauge.cli.options import metering
+from flowgauge.cli.options import Interface, Promiscuous, RingSize, Snaplen, metering
 from flowgauge.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -21,16 +21,12 @@ if TYPE_CHECKING:
     from flowgauge.sources.live import LiveSource
     from flowgauge.stats import RunStats
 
-_LARGEST_SNAPLEN = 262_144
-
 
 # The parameters are the options: Typer reads them off this signature, and those of metering behind them.
 @metering
 def live(
     options: dict[str, Any],
-    interface: Annotated[
-        str, typer.Option("--interface", "-i", metavar="NAME", help="What to meter; any is all interfaces.")
-    ],
+    interface: Interface,
     output: Annotated[
         str, typer.Option("--output", "-o", metavar="FOLDER", help="Folder of the files; - is standard output.")
     ],
@@ -44,11 +40,9 @@ def live(
         str | None, typer.Option(metavar="parquet|csv|jsonl|arrow|zeek", help="Format of the files [parquet].")
     ] = None,
     duration: Annotated[str | None, typer.Option(metavar="TIME", help="Stop after this time, e.g. 10m.")] = None,
-    snaplen: Annotated[int | None, typer.Option(metavar="N", help="Bytes of each packet to look at [262144].")] = None,
-    promiscuous: Annotated[
-        bool, typer.Option("--promiscuous", help="Also packets that are for other machines.")
-    ] = False,
-    ring: Annotated[str | None, typer.Option(metavar="SIZE", help="Memory for packets that wait [64M].")] = None,
+    snaplen: Snaplen = None,
+    promiscuous: Promiscuous = False,
+    ring: RingSize = None,
     via: Annotated[
         str | None,
         typer.Option(metavar="ring|tcpdump", help="How packets are captured [ring on Linux, else tcpdump]."),
@@ -56,7 +50,7 @@ def live(
     top: Annotated[bool, typer.Option("--top", help="Show the busiest flows, rates and losses.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No notes and no summary.")] = False,
 ) -> None:
-    """Meter an interface, for minutes or for months.
+    """Meter an interface, for minutes or for months; any is all of them.
 
     Records are written as flows end, to files that are complete when they have their names. SIGINT and SIGTERM end it
     and write what was metered, SIGHUP begins another file, SIGUSR1 prints counts.
@@ -105,19 +99,7 @@ def _check(wanted: Wanted, via: str | None) -> None:
     """Raise ConfigError for what cannot be captured."""
     if via not in (None, "ring", "tcpdump"):
         raise ConfigError(f"via is ring or tcpdump, not {via!r}")
-    if wanted.snaplen is not None and not 0 < wanted.snaplen <= _LARGEST_SNAPLEN:
-        raise ConfigError(f"snaplen is a number of bytes from 1 to {_LARGEST_SNAPLEN}, not {wanted.snaplen}")
-    if wanted.memory is not None and wanted.memory > (most := _half_of_memory()):
-        raise ConfigError(f"ring is a size up to half of this machine's memory, {most // 10**6}M")
-    if wanted.promiscuous and wanted.interface == "any":
-        raise ConfigError("promiscuous is for one interface, not for any")
-
-
-def _half_of_memory() -> int:
-    """Bytes; the system gives more to a ring than is good for the rest, and cannot swap it out."""
-    import psutil
-
-    return int(psutil.virtual_memory().total // 2)
+    wanted.check()
 
 
 def _metered(run: Live, seconds: float | None, top: bool, quiet: bool) -> RunStats:

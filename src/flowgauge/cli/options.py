@@ -12,6 +12,16 @@ from typing import Annotated, Any
 
 import typer
 
+# Options of what is captured, for live and record.
+Interface = Annotated[str, typer.Option("--interface", "-i", metavar="NAME", help="Where the traffic passes.")]
+Snaplen = Annotated[int | None, typer.Option(metavar="N", help="Bytes of each packet to take [262144].")]
+Promiscuous = Annotated[bool, typer.Option("--promiscuous", help="Also packets that are for other machines.")]
+RingSize = Annotated[str | None, typer.Option("--ring", metavar="SIZE", help="Memory for packets that wait [64M].")]
+FilterExpression = Annotated[
+    str | None,
+    typer.Option("--filter", "-f", metavar="EXPRESSION", help="Only packets that tcpdump selects by it."),
+]
+
 
 # The parameters are the options.
 def _metering(
@@ -68,15 +78,20 @@ def _metering(
     window: Annotated[
         float | None, typer.Option(metavar="S", help="Cut records at multiples of S seconds since 1970 [off].")
     ] = None,
+    local_net: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NET", help="A local network for group where [private ones]; repeatable."),
+    ] = None,
+    mmdb: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE", help="A MaxMind database of systems or countries for group where; repeatable."),
+    ] = None,
     anonymize: Annotated[
         str | None,
         typer.Option(metavar="FILE|env", help="Hide addresses and file names by the key in a file or $FLOWGAUGE_KEY."),
     ] = None,
     no_tcp_end: Annotated[bool, typer.Option("--no-tcp-end", help="FIN, RST and a new SYN do not end flows.")] = False,
-    filter: Annotated[
-        str | None,
-        typer.Option("--filter", "-f", metavar="EXPRESSION", help="Only packets that tcpdump selects by it."),
-    ] = None,
+    filter: FilterExpression = None,
     dedup: Annotated[
         str | None,
         typer.Option(metavar="TIME", help="Leave out copies of a packet that are so near in time, e.g. 1ms [off]."),
@@ -116,7 +131,8 @@ def metering(command: Callable[..., None]) -> Callable[..., None]:
 def _chosen(options: dict[str, Any]) -> dict[str, Any]:
     """Those that were given, as the API has them: `features` with the user's own behind the groups."""
     options["features"] = _features(options["schema"], options["features"], options.pop("feature"))
-    return {name: value for name, value in options.items() if value is not None and not (name in _FLAGS and not value)}
+    given = {name: value for name, value in options.items() if value is not None and value != []}
+    return {name: value for name, value in given.items() if value or name not in _FLAGS}
 
 
 def _features(schema: str | None, groups: str | None, own: list[str] | None) -> str | list[str] | None:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flowgauge.capture.program import Wanted
 from flowgauge.cli.group import DONE, say
+from flowgauge.cli.options import FilterExpression, Interface, Promiscuous, RingSize, Snaplen
 from flowgauge.cli.text import counted, size
 from flowgauge.errors import ConfigError
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 # The parameters are the options: Typer reads them off this signature.
 def record(
-    interface: Annotated[str, typer.Option("--interface", "-i", metavar="NAME", help="Where the traffic passes.")],
+    interface: Interface,
     output: Annotated[str, typer.Option("--output", "-o", metavar="FOLDER", help="Folder of the captures.")],
     app: Annotated[str | None, typer.Option(metavar="NAME", help="The app: a label.")] = None,
     action: Annotated[str | None, typer.Option(metavar="NAME", help="What is done with it: a label.")] = None,
@@ -33,10 +35,7 @@ def record(
     client: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Only what this IP or MAC address sends and receives.")
     ] = None,
-    filter: Annotated[
-        str | None,
-        typer.Option("--filter", "-f", metavar="EXPRESSION", help="Only packets that tcpdump selects by it."),
-    ] = None,
+    filter: FilterExpression = None,
     duration: Annotated[str | None, typer.Option(metavar="TIME", help="Length of a take [until Ctrl-C].")] = None,
     repeat: Annotated[int, typer.Option(metavar="N", min=1, help="So many takes, one after another.")] = 1,
     pause: Annotated[str | None, typer.Option(metavar="TIME", help="Wait between takes [0].")] = None,
@@ -57,13 +56,9 @@ def record(
     files: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Keep the last N files of a take [all].")
     ] = None,
-    snaplen: Annotated[
-        int | None, typer.Option(metavar="N", min=1, max=262144, help="Bytes of each packet to keep [262144].")
-    ] = None,
-    promiscuous: Annotated[
-        bool, typer.Option("--promiscuous", help="Also packets that are for other machines.")
-    ] = False,
-    ring: Annotated[str | None, typer.Option(metavar="SIZE", help="Memory for packets that wait [64M].")] = None,
+    snaplen: Snaplen = None,
+    promiscuous: Promiscuous = False,
+    ring: RingSize = None,
     quiet: Annotated[
         bool, typer.Option("--quiet", help="No counts while it records, no notes and no summary.")
     ] = False,
@@ -77,15 +72,16 @@ def record(
 
     seconds, between = seconds_of("duration", duration), seconds_of("pause", pause) or 0.0
     limits = bytes_of("file-size", file_size), seconds_of("file-time", file_time), files
-    memory, idle = bytes_of("ring", ring), seconds_of("baseline", baseline)
+    wanted = Wanted(interface, filter, snaplen, promiscuous, bytes_of("ring", ring))
+    idle = seconds_of("baseline", baseline)
     fields = _fields(app, action, set)
-    _check(interface, repeat, seconds, limits, adb, app)
+    _check(wanted, repeat, seconds, limits, adb, app)
     from flowgauge.capture.names import TEMPLATE, Names
 
     template = label or TEMPLATE
     if app is not None:  # else adb will tell
         Names(Path(output), template, fields)
-    recording = _open(interface, snaplen, promiscuous, memory)
+    recording = _open(wanted)
     os.umask(0o077)  # what is recorded is for its owner
     from flowgauge.capture.pieces import PieceLimits
     from flowgauge.capture.record import Options, Recorder
@@ -113,14 +109,14 @@ def _fields(app: str | None, action: str | None, others: list[str] | None) -> di
 
 
 def _check(
-    interface: str,
+    wanted: Wanted,
     repeat: int,
     seconds: float | None,
     limits: tuple[int | None, float | None, int | None],
     adb: bool,
     app: str | None,
 ) -> None:
-    if interface == "any":
+    if wanted.interface == "any":
         raise ConfigError("a recording is of one interface: on several, a packet that is forwarded is there twice")
     if repeat > 1 and seconds is None:
         raise ConfigError("--repeat needs --duration: how long each take is")
@@ -128,17 +124,18 @@ def _check(
         raise ConfigError("--files needs --file-size or --file-time: when another file begins")
     if app is None and not adb:
         raise ConfigError("say what is recorded: --app NAME, or --adb for the app in front of the phone")
+    wanted.check()
 
 
-def _open(interface: str, snaplen: int | None, promiscuous: bool, memory: int | None) -> Any:
+def _open(wanted: Wanted) -> Any:
     """The recording of an interface; from here on the process is the user's."""
     from flowgauge.capture.privilege import open_ring
 
-    ring = open_ring(interface, memory, promiscuous)
+    ring = open_ring(wanted.interface, wanted.memory, wanted.promiscuous)
     from flowgauge.capture.recording import Recording
     from flowgauge.sources.live import MAX_SNAPLEN
 
-    return Recording(ring, snaplen or MAX_SNAPLEN)
+    return Recording(ring, wanted.snaplen or MAX_SNAPLEN)
 
 
 def _takes(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from flowgauge.cli.text import aligned, counted, failure_lines, few, size, skipped_lines
 from flowgauge.kernels.packet import REASONS
+from flowgauge.labels.truth import no_truth
 from flowgauge.stats import RunStats
 
 COUNTERS = {
@@ -18,6 +20,7 @@ COUNTERS = {
     "heads_refused": "directions of flows of whose first bytes there was no room to keep any; they name nothing",
     "dissector_faults": "flows at which reading names stopped at a check; please report them",
     "dedup_forgotten": "packets forgotten before dedup's time was over; copies of them may have been metered",
+    "labels_unread": "packets and blocks whose word on processes makes no sense, or had no room",
     "lost": "packets that the system had no room for: more memory with --ring, or fewer packets with --filter",
     "reordered": "packets put into order of time",
     "reorder_late": "packets too late to be put into order; metered where they were",
@@ -49,6 +52,14 @@ def notes(stats: RunStats) -> Iterator[str]:
     if stats.unlabelled:
         files = counted(len(stats.unlabelled), "file")
         yield f"{files} not matched by the label template, labels are empty: {few(stats.unlabelled)}"
+    if stats.truth and not stats.truth["records_matched"]:
+        yield no_truth(stats.truth)
+    elif stats.truth and stats.truth["unmatched_rows"]:
+        numbers = stats.truth["unmatched_rows"]
+        missing = stats.truth["rows"] - stats.truth["rows_matched"]
+        more = ", …" if missing > len(numbers) else ""
+        listed = ", ".join(map(str, numbers)) + more
+        yield f"{counted(missing, 'row')} of {stats.truth['table']} without a record: {listed} (counted from 1)"
     if stats.duplicates_suspected:
         share = f"{stats.duplicates_suspected:.0%}"
         yield f"about {share} of the packets are copies of others within a millisecond; --dedup 1ms leaves them out"
@@ -67,7 +78,17 @@ def _overview(stats: RunStats) -> Iterator[tuple[str, str]]:
     ended = sorted(((count, name) for name, count in stats.ended.items() if count), reverse=True)
     if ended:
         yield "ended by", ", ".join(f"{name} {count:,}" for count, name in ended)
+    if stats.truth:
+        yield "truth", _truth(stats.truth)
     yield "time", _time(stats)
+
+
+def _truth(truth: dict[str, Any]) -> str:
+    offset = f"; its clock is {truth['offset_s']:,g} s behind" if truth["offset_s"] or truth["offset_found"] else ""
+    return (
+        f"{truth['table']}: {truth['records_matched']:,} of {counted(truth['records'], 'record')} matched by "
+        f"{truth['rows_matched']:,} of {counted(truth['rows'], 'row')}{offset}{' (found)' * truth['offset_found']}"
+    )
 
 
 def _time(stats: RunStats) -> str:

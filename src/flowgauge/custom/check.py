@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 
 from flowgauge.custom.declare import UserFeature, place_of
 from flowgauge.errors import FeatureError
-from flowgauge.kernels.packet import PACKET
+from flowgauge.kernels.packet import EARLY_FIELDS, PACKET
 from flowgauge.kernels.state import FLOW
 
-PACKET_FIELDS = tuple(PACKET.names or ())
+PACKET_FIELDS = tuple(name for name in PACKET.names or () if name not in EARLY_FIELDS)
 CORE_FIELDS = tuple(FLOW.names or ())
 
 # Nodes that are never compiled, and what to do instead.

@@ -22,14 +22,16 @@ from flowgauge.features import (
     names,
     payload,
     peers,
+    process,
     raw,
     size,
     splt,
     tcp,
+    where,
 )
-from flowgauge.features._feature import Feature, Layout
+from flowgauge.features._feature import Feature, Layout, Left
 
-__all__ = ["FEATURES", "Feature", "Layout", "make_features"]
+__all__ = ["FEATURES", "Feature", "Layout", "Left", "make_features"]
 
 FEATURES: dict[str, Callable[[MeterConfig], Feature]] = {
     "core": core.feature,
@@ -44,6 +46,8 @@ FEATURES: dict[str, Callable[[MeterConfig], Feature]] = {
     "payload": payload.feature,
     "distribution": distribution.feature,
     "raw": raw.feature,
+    "process": process.feature,
+    "where": where.feature,
     "names": names.feature,
     "nfstream": peers.nfstream,
     "cic": peers.cic,

@@ -39,6 +39,17 @@ def look_ahead_wide(p, i, stop, states):  # type: ignore[no-untyped-def]
         prefetch(states, np.int64(p.packets[i + _AHEAD].slot) * states.shape[1])
 
 
+@inline_helper
+def look_ahead_at(p, i, stop, state, entries):  # type: ignore[no-untyped-def]
+    """The same where a record's `count` tells which of its entries is next: that is asked for when the count is
+    there."""
+    if i + _AHEAD < stop:
+        prefetch(state, p.packets[i + _AHEAD].slot)
+        slot = np.int64(p.packets[i + _AHEAD // 2].slot)
+        if slot >= 0:
+            prefetch(entries, slot * entries.shape[1] + np.int64(state[slot].count))
+
+
 @helper
 def put_views(out, column, row, up, down):  # type: ignore[no-untyped-def]
     """A count of the flow (view 0) and of its directions (1 and 2) into `out`, which is (view, column, row)."""
@@ -48,17 +59,29 @@ def put_views(out, column, row, up, down):  # type: ignore[no-untyped-def]
 
 @inline_helper
 def put_offsets(state, offsets):  # type: ignore[no-untyped-def]
-    """Where the entries of each row begin among those of all, and how many those are: the `count` of its first one."""
+    """Where the entries of each row begin among those of all, and how many those are: the rows' `count`."""
     offsets[0] = 0
     for row in range(len(state)):
-        offsets[row + 1] = offsets[row] + np.int32(state[row, 0].count)
+        offsets[row + 1] = offsets[row] + np.int32(state[row].count)
 
 
 class Layout(NamedTuple):
-    """What a record keeps: a `dtype` of :func:`state_dtype`, `width` times where that is given."""
+    """What a record keeps: a `dtype` of :func:`state_dtype`, `width` times where that is given.
+
+    It begins as zeros; where it is not `clean`, as what the slot's last owner left, and is not copied out of the table
+    when the record ends. That is for what is wide and of which something else tells how much there is.
+    """
 
     dtype: np.dtype[Any]
     width: int | None = None
+    clean: bool = True
+
+
+class Left(NamedTuple):
+    """States, not clean, of ended records: those of row i are at `slots[i]` of `table`."""
+
+    table: Array
+    slots: Array
 
 
 def _nothing() -> None:
@@ -68,12 +91,13 @@ def _nothing() -> None:
 class Feature(NamedTuple):
     """A feature group, made for one meter.
 
-    `states` is what it keeps per record, which begins as zeros: an array for each, of shape (slot) or, with a width,
-    (slot, place). `update(p, begin, stop, *states)` counts rows begin..stop of a batch, where the row's slot is not
+    `states` is what it keeps per record: an array for each, of shape (slot) or, with a width, (slot, place).
+    `update(p, begin, stop, *states)` counts rows begin..stop of a batch, where the row's slot is not
     negative; behind these it gets what it `takes`: "flows", the records of all slots, and "data", the source's buffer.
-    `finalize(*states, flows, memory)` gets the states and FLOW rows of ended records, row by row parallel, and
-    returns name -> (values, null mask) for every column of the group, made in `memory`. `restart` is called where a
-    trace ends, and `counters` tells oddities, for a group that knows more than its states.
+    `finalize(*states, flows, memory)` gets the states and FLOW rows of ended records, row by row parallel (a
+    :class:`Left` for a state that is not clean), and returns name -> (values, null mask) for every column of the group,
+    made in `memory`. `restart` is called where a trace ends, and `counters` tells
+    oddities, for a group that knows more than its states.
     """
 
     name: str

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from flowgauge.arrays import bytes_array
 from flowgauge.config import MeterConfig
-from flowgauge.features._feature import Array, Feature, Layout, Values, look_ahead, state_dtype
+from flowgauge.features._feature import Array, Feature, Layout, Left, Values, look_ahead, state_dtype
 from flowgauge.kernels._jit import byte_helper, byte_kernel, helper, kernel
 from flowgauge.kernels.bits import leading_bits, put_bits
 from flowgauge.kernels.header import RST, SYN, TCP
@@ -33,9 +33,9 @@ STATE = state_dtype(
         ("full", np.uint8, (2,)),  # nothing is missing
         ("length", np.uint16, (2,)),  # bytes there are; TCP: whether there are any
         ("there", np.uint64, (2, HEAD // 64)),  # TCP: a bit for each byte
-        ("head", np.uint8, (2, HEAD)),
     ]
 )
+BYTES = state_dtype([("head", np.uint8, (2, HEAD))])
 FLOATS = ("payload_entropy", "payload_printable")
 # c · log2(c): the entropy of n bytes is that of n less the sum of those of the counts of each value, divided by n.
 _COUNTS = np.arange(HEAD + 1, dtype=np.float64)
@@ -43,27 +43,27 @@ C_LOG_C = _COUNTS * np.log2(np.maximum(_COUNTS, 1.0))
 
 
 @byte_helper
-def _add_segment(data, q, f, d):
+def _add_segment(data, q, f, kept, d):
     """Put the payload of a TCP segment in its place."""
     skip, place, count = segment_place(q, f, d, HEAD)
     if count <= 0:
         return
-    copy_bytes(data, U64(q.payload_offset) + U64(skip), count, f.head, d, place)
+    copy_bytes(data, U64(q.payload_offset) + U64(skip), count, kept.head, d, place)
     put_bits(f.there, d, U64(place), U64(place + count))
     f.length[d] = 1
 
 
 @byte_helper
-def _add_datagram(data, q, f, d):
+def _add_datagram(data, q, f, kept, d):
     """Put the payload of a packet behind those before."""
     count = min(I64(q.payload_caplen), I64(HEAD) - I64(f.length[d]))
-    copy_bytes(data, U64(q.payload_offset), count, f.head, d, I64(f.length[d]))
+    copy_bytes(data, U64(q.payload_offset), count, kept.head, d, I64(f.length[d]))
     f.length[d] += count
     f.full[d] = f.length[d] == HEAD
 
 
 @byte_kernel
-def update(p, begin, stop, state, data):
+def update(p, begin, stop, state, heads, data):
     for i in range(begin, stop):
         look_ahead(p, i, stop, state)
         q = p.packets[i]
@@ -73,9 +73,9 @@ def update(p, begin, stop, state, data):
         if f.full[d]:
             continue
         if q.protocol != TCP:
-            _add_datagram(data, q, f, d)
+            _add_datagram(data, q, f, heads[q.slot], d)
         elif q.fragment == NOT_FRAGMENT and not q.tcp_flags & RST:  # whose payload is none of the stream
-            _add_segment(data, q, f, d)
+            _add_segment(data, q, f, heads[q.slot], d)
 
 
 @helper
@@ -91,24 +91,24 @@ def _is_printable(byte):
 
 
 @kernel
-def finish(state, table, counts, lengths, floats):
+def finish(state, heads, table, counts, lengths, floats):
     """Columns of every row: `lengths` is (end, row), `floats` (end, FLOATS, row); `counts` are two times 256 zeros:
     the same byte twice in a row would have to wait for its own count."""
     for row in range(len(state)):
-        f = state[row]
+        f, head = state[row], heads.table[heads.slots[row]].head
         for end in range(2):
             length = _length(f, end)
             lengths[end, row] = length
             if length == 0:
                 continue
             for place in range(length):
-                counts[place & 1, f.head[end, place]] += 1
+                counts[place & 1, head[end, place]] += 1
             printable, total = 0, 0.0
             for place in range(length):
-                printable += _is_printable(f.head[end, place])
+                printable += _is_printable(head[end, place])
             # Each value once: by itself, or where it is first seen, whichever are fewer.
             for number in range(min(length, 256)):
-                byte = number if length >= 256 else I64(f.head[end, number])
+                byte = number if length >= 256 else I64(head[end, number])
                 total += table[counts[0, byte] + counts[1, byte]]
                 counts[0, byte] = counts[1, byte] = 0
             floats[end, 0, row] = max(0.0, (table[length] - total) / length)
@@ -116,15 +116,15 @@ def finish(state, table, counts, lengths, floats):
 
 
 @kernel
-def copy_heads(state, end, lengths, most, offsets, data):
+def copy_heads(heads, end, lengths, most, offsets, data):
     """The first bytes of each row, up to `most`, one after another; the offsets of all, and of their end."""
     at = 0
-    for row in range(len(state)):
-        offsets[row] = at
+    for row in range(len(heads.slots)):
+        offsets[row], head = at, heads.table[heads.slots[row]].head
         for place in range(min(lengths[row], most)):
-            data[at] = state[row].head[end, place]
+            data[at] = head[end, place]
             at += 1
-    offsets[len(state)] = at
+    offsets[len(heads.slots)] = at
 
 
 class _Group:
@@ -134,28 +134,27 @@ class _Group:
         self.head = head
         self._counts = np.zeros((2, 256), np.uint32)
 
-    def finalize(self, state: Array, flows: Array, memory: Memory) -> dict[str, Values]:
+    def finalize(self, state: Array, heads: Left, flows: Array, memory: Memory) -> dict[str, Values]:
         rows = len(state)
         lengths = memory.columns((2,), rows, np.int64)
         floats = memory.columns((2, len(FLOATS)), rows, np.float64)
-        finish(state, C_LOG_C, self._counts, lengths, floats)
+        finish(state, heads, C_LOG_C, self._counts, lengths, floats)
         found: dict[str, Values] = {}
         for end, prefix in enumerate(DIRECTIONS[1:]):
             none = lengths[end, :rows] == 0
             found |= {prefix + name: (floats[end, place, :rows], none) for place, name in enumerate(FLOATS)}
             if self.head:
-                found[prefix + "payload_head"] = self._heads(state, end, lengths[end, :rows], none, memory)
+                found[prefix + "payload_head"] = self._heads(heads, end, lengths[end, :rows], none, memory)
         return found
 
-    def _heads(self, state: Array, end: int, lengths: Any, none: Any, memory: Memory) -> pa.Array:
-        rows = len(state)
+    def _heads(self, heads: Left, end: int, lengths: Any, none: Any, memory: Memory) -> pa.Array:
+        rows = len(lengths)
         offsets, data = memory.empty(rows + 1, np.int32), memory.empty(rows * self.head, np.uint8)
-        copy_heads(state, end, lengths, self.head, offsets, data)
+        copy_heads(heads, end, lengths, self.head, offsets, data)
         return bytes_array(offsets, data, none)
 
 
 def feature(config: MeterConfig) -> Feature:
     """The group, with the option `payload_head`."""
-    return Feature(
-        "payload", (Layout(STATE),), update, _Group(0 if config.anonymize else config.payload_head).finalize, ("data",)
-    )
+    group = _Group(0 if config.anonymize else config.payload_head)
+    return Feature("payload", (Layout(STATE), Layout(BYTES, clean=False)), update, group.finalize, ("data",))

@@ -14,18 +14,19 @@ import pyarrow as pa
 
 from flowgauge.arrays import bytes_array, list_array
 from flowgauge.config import MeterConfig
-from flowgauge.features._feature import Array, Feature, Layout, Values, look_ahead_wide, put_offsets, state_dtype
+from flowgauge.features._feature import Array, Feature, Layout, Left, Values, look_ahead_at, put_offsets, state_dtype
 from flowgauge.kernels._jit import byte_kernel, helper, kernel
 from flowgauge.kernels.header import ICMP, ICMPV6, SCTP, TCP, UDP
 from flowgauge.kernels.packet import NO_IP_HEADER, TAIL_FRAGMENT
 from flowgauge.memory import Memory
 
-I64, U64 = np.int64, np.uint64
+U32, I64, U64 = np.uint32, np.int64, np.uint64
 BLOCK_BYTES = 64
 END = I64(1 << 30)  # behind all bytes
 
-# A packet; of the row's first one alone `count`, how many there are.
-ENTRY = state_dtype([("length", np.uint16), ("count", np.uint16)])
+STATE = state_dtype([("count", np.uint32)])
+# A packet.
+ENTRY = state_dtype([("length", np.uint64)])
 # Bytes; a packet begins with a block of its own.
 BLOCK = state_dtype([("bytes", np.uint8, (BLOCK_BYTES,))])
 
@@ -77,17 +78,18 @@ def _mask(q, blocks, slot, first, count):
 
 
 @byte_kernel
-def update(p, begin, stop, entries, blocks, data, size, masked):
+def update(p, begin, stop, state, entries, blocks, data, size, masked):
     for i in range(begin, stop):
-        look_ahead_wide(p, i, stop, entries)
+        look_ahead_at(p, i, stop, state, entries)
         q = p.packets[i]
         if q.slot < 0:
             continue
         slot = I64(q.slot)
-        place = I64(entries[slot, 0].count)
+        place = I64(state[slot].count)
         if place == entries.shape[1]:
             continue
-        entries[slot, 0].count += 1
+        state[slot].count += U32(1)
+        entries[slot, place].length = U64(0)
         if q.ip_header == NO_IP_HEADER:
             continue
         ip_begin = U64(q.payload_offset) - U64(q.header_len) - U64(q.ip_header) * U64(4)
@@ -95,31 +97,35 @@ def update(p, begin, stop, entries, blocks, data, size, masked):
         count = min(I64(min(captured, U64(q.ip_len))), size)
         first = place * (blocks.shape[1] // entries.shape[1])
         _keep(data, ip_begin, count, blocks, slot, first)
-        entries[slot, place].length = count
+        entries[slot, place].length = U64(count)
         if masked:
             _mask(q, blocks, slot, first, count)
 
 
 @kernel
-def count_entries(entries, offsets):
-    put_offsets(entries, offsets)
+def count_entries(state, offsets):
+    put_offsets(state, offsets)
 
 
 @kernel
-def finish(entries, blocks, offsets, lengths, ends, data, size):
+def finish(state, entries, kept, offsets, lengths, ends, data, size):
     """The packets of all rows one after another: `lengths` of each, and `data`, of each `size` bytes; `offsets` are
     those of a row's packets, `ends` those of its bytes."""
-    wide = blocks.shape[1] // entries.shape[1]
-    for row in range(len(entries)):
+    blocks = kept.table
+    wide = blocks.shape[1] // entries.table.shape[1]
+    for row in range(len(state)):
         ends[row] = np.int64(offsets[row]) * size
-        for place in range(I64(entries[row, 0].count)):
+        for place in range(I64(state[row].count)):
             at = np.int64(offsets[row]) + place
-            lengths[at] = entries[row, place].length
-            for skipped in range(0, size, BLOCK_BYTES):
-                block = blocks[row, place * wide + skipped // BLOCK_BYTES]
-                for byte in range(min(BLOCK_BYTES, size - skipped)):
+            length = I64(entries.table[entries.slots[row], place].length)
+            lengths[at] = length
+            for skipped in range(0, length, BLOCK_BYTES):
+                block = blocks[kept.slots[row], place * wide + skipped // BLOCK_BYTES]
+                for byte in range(min(BLOCK_BYTES, length - skipped)):
                     data[at * size + skipped + byte] = block.bytes[byte]
-    ends[len(entries)] = np.int64(offsets[len(entries)]) * size
+            for byte in range(length, size):
+                data[at * size + byte] = 0
+    ends[len(state)] = np.int64(offsets[len(state)]) * size
 
 
 class _Group:
@@ -129,16 +135,16 @@ class _Group:
         self.size, self.masked = config.raw_bytes, np.uint8(config.raw_masked)
         self.with_bytes = config.anonymize is None
 
-    def update(self, p: Array, begin: int, stop: int, entries: Array, blocks: Array, data: Array) -> None:
-        update(p, begin, stop, entries, blocks, data, self.size, self.masked)
+    def update(self, p: Array, begin: int, stop: int, state: Array, entries: Array, blocks: Array, data: Array) -> None:
+        update(p, begin, stop, state, entries, blocks, data, self.size, self.masked)
 
-    def finalize(self, entries: Array, blocks: Array, flows: Array, memory: Memory) -> dict[str, Values]:
-        rows = len(entries)
+    def finalize(self, state: Array, entries: Left, blocks: Left, flows: Array, memory: Memory) -> dict[str, Values]:
+        rows = len(state)
         offsets, ends = memory.empty(rows + 1, np.int32), memory.empty(rows + 1, np.int32)
-        count_entries(entries, offsets)
+        count_entries(state, offsets)
         total = int(offsets[-1])
         lengths, data = memory.empty(total, np.uint16), memory.empty(total * self.size, np.uint8)
-        finish(entries, blocks, offsets, lengths, ends, data, self.size)
+        finish(state, entries, blocks, offsets, lengths, ends, data, self.size)
         found: dict[str, Any] = {"raw_len": list_array(pa.uint16(), offsets, lengths)}
         return found | ({"raw_bytes": bytes_array(ends, data)} if self.with_bytes else {})
 
@@ -147,5 +153,5 @@ def feature(config: MeterConfig) -> Feature:
     """The group, with the options `raw_packets`, `raw_bytes` and `raw_masked`."""
     group = _Group(config)
     wide = config.raw_packets * -(-config.raw_bytes // BLOCK_BYTES)
-    layouts = Layout(ENTRY, config.raw_packets), Layout(BLOCK, wide)
+    layouts = Layout(STATE), Layout(ENTRY, config.raw_packets, clean=False), Layout(BLOCK, wide, clean=False)
     return Feature("raw", layouts, group.update, group.finalize, ("data",))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 U8 = NDArray[np.uint8]
 U16 = NDArray[np.uint16]
+U32 = NDArray[np.uint32]
 U64 = NDArray[np.uint64]
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
@@ -33,6 +34,9 @@ NO_IP_HEADER = np.uint8(255)
 # gap and gap_direction of a packet that has no predecessor.
 NO_GAP = np.int64(-1)
 
+# Numbers of labels from here on are those of rules, which win over what packets say.
+FIRST_RULE = np.uint32(1 << 30)
+
 # Values of the field `fragment`.
 NOT_FRAGMENT, FIRST_FRAGMENT, TAIL_FRAGMENT = np.uint8(0), np.uint8(1), np.uint8(2)
 
@@ -44,13 +48,22 @@ def in_lines(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 def in_units(dtype: np.dtype[Any], unit: int) -> np.dtype[Any]:
     """The same record with a size that is a multiple of `unit` bytes."""
-    names = list(dtype.names or ())
-    fields = [(dtype.fields or {})[name] for name in names]
     size = -(-dtype.itemsize // unit) * unit
+    return _record({name: dtype.fields[name][:2] for name in dtype.names}, size)  # type: ignore[union-attr,index,misc]
+
+
+def sharing(dtype: np.dtype[Any], **shared: str) -> np.dtype[Any]:
+    """The same record with more fields, each of which is another name for the place of one that is written later."""
+    fields = {name: dtype.fields[name][:2] for name in dtype.names}  # type: ignore[union-attr,index]
+    return _record(fields | {name: fields[place] for name, place in shared.items()}, dtype.itemsize)  # type: ignore[misc]
+
+
+def _record(fields: dict[str, tuple[np.dtype[Any], int]], size: int) -> np.dtype[Any]:
+    """The record of these fields, each a type and an offset."""
     layout: Any = {
-        "names": names,
-        "formats": [field[0] for field in fields],
-        "offsets": [field[1] for field in fields],
+        "names": list(fields),
+        "formats": [kind for kind, _ in fields.values()],
+        "offsets": [offset for _, offset in fields.values()],
         "itemsize": size,
         "aligned": True,
     }
@@ -65,7 +78,7 @@ OPENS, CONTINUES, SWAPPED_ROLES = np.uint8(1), np.uint8(2), np.uint8(4)
 LATE_BY_FIN, LATE_BY_RST, LATE_BY_SERVER_RST = np.uint8(8), np.uint8(16), np.uint8(32)
 
 # Times are ns since the epoch, lengths bytes, addresses and ports host integers.
-PACKET = in_lines(
+_PACKET = in_lines(
     np.dtype(
         [
             # what feature groups count: one line of the cache
@@ -113,7 +126,7 @@ PACKET = in_lines(
             ("dst_mac", np.uint64),
             ("offset", np.uint32),  # of the first captured byte, in the source's buffer
             ("caplen", np.uint32),  # bytes captured
-            ("ip_begin", np.uint32),  # where the outermost IP packet begins in the captured bytes
+            ("label", np.uint32),  # number of what the capture, or a rule, says of its process; 0 is nothing
             ("payload_offset", np.uint32),  # in the source's buffer
             ("payload_caplen", np.uint32),  # bytes of the payload that were captured
             ("ip_id", np.uint32),  # identification; IPv6: of a fragment, else 0
@@ -138,6 +151,9 @@ PACKET = in_lines(
         align=True,
     )
 )
+# Where the outermost IP packet begins in the captured bytes; gone when keys are made.
+EARLY_FIELDS = {"ip_begin": "key_hash"}
+PACKET = sharing(_PACKET, **EARLY_FIELDS)
 
 
 class PacketBatch(NamedTuple):

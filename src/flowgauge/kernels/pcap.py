@@ -46,7 +46,7 @@ def walk_pcap(p, data, cursor, layout):
         q.time = np.int64(seconds) * NANOSECONDS + np.int64(fraction) * layout.unit
         q.record_offset = c.origin + np.int64(at)
         q.number = number
-        q.link = layout.link
+        q.link, q.label = layout.link, 0
         at = begin + caplen
         row += 1
     c.at, c.row, c.number = at, row, number

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from flowgauge.kernels._jit import byte_helper, byte_kernel, helper, inline_byte_helper
+from flowgauge.kernels.memo import UNKNOWN, look_up
 from flowgauge.kernels.records import (
     BAD_BLOCK,
     BAD_PACKET,
@@ -15,16 +16,23 @@ from flowgauge.kernels.records import (
     LATEST,
     MAX_RECORD,
     MORE,
+    NEW_KEY,
     NO_TIME,
     aligned_word,
 )
 
-U = np.uint64
+U, U32, I64 = np.uint64, np.uint32, np.int64
 
 SECTION, INTERFACE, PACKET = U(0x0A0D0D0A), U(1), U(2)
 SIMPLE_PACKET, ENHANCED_PACKET = U(3), U(6)
 # Blocks that are no packets but that Wireshark numbers as frames: custom blocks, systemd journal entries.
 CUSTOM, CUSTOM_NO_COPY, JOURNAL = U(0x0BAD), U(0x40000BAD), U(9)
+
+# Blocks that describe processes: Apple's, and custom blocks of two enterprises (IANA's numbers).
+DARWIN_PROCESS = U(0x80000001)
+PCAPDROID, WIRESHARK = U(62652), U(32622)
+# Options of packets that tell of their process.
+COMMENT, PROCESS_THREAD, DARWIN_INDEX, DARWIN_EFFECTIVE = U(1), U(8), U(0x8001), U(0x8003)
 
 MIN_BLOCK = U(12)
 MAX_BLOCK = MAX_RECORD + U(1 << 20)  # room for the options of the longest packet
@@ -124,13 +132,66 @@ def _packet(words, at, length, order, interfaces):
     return at + header, caplen, aligned_word(words, at + U(24), foreign), time, i.link
 
 
+@inline_byte_helper
+def _put_options(words, at, end, order, memo):
+    """Make a key of the options at..end that tell of a process, as they are.
+
+    Returns (words of the key, whether an option breaks off or has no room).
+    """
+    count, room = U(0), U(len(memo.key))
+    while end - at >= U(4):
+        head = aligned_word(words, at, order.foreign)
+        code, length = head & U(0xFFFF), head >> U(16)
+        if order.big != U(0):
+            code, length = length, code
+        if code == U(0):
+            break
+        size = U(4) + ((length + U(3)) & ~U(3))
+        if size > end - at:
+            return count, True
+        if code in (COMMENT, PROCESS_THREAD, DARWIN_INDEX, DARWIN_EFFECTIVE):
+            if size >> U(2) > room - count:
+                return count, True
+            for word in range(size >> U(2)):
+                memo.key[count + U(word)] = words[(at >> U(2)) + U(word)]
+            count += size >> U(2)
+        at += size
+    return count, False
+
+
+@inline_byte_helper
+def _label(words, at, end, order, memo, time):
+    """The label number of a packet with options at..end; UNKNOWN where Python has to read the key first."""
+    count, breaks_off = _put_options(words, at, end, order, memo)
+    label = U32(0)
+    if count > U(0):
+        memo.state[0].words = I64(count)
+        label = look_up(memo, time)
+    if breaks_off and label != UNKNOWN:
+        memo.state[0].unread += 1
+    return label
+
+
+@byte_helper
+def _describes(words, at, length, kind, order):
+    """Whether a block describes processes."""
+    if kind == DARWIN_PROCESS:
+        return True
+    if (kind != CUSTOM and kind != CUSTOM_NO_COPY) or length < MIN_BLOCK + U(4):
+        return False
+    enterprise = aligned_word(words, at + U(8), order.foreign)
+    return enterprise == PCAPDROID or enterprise == WIRESHARK
+
+
 @byte_kernel
-def walk_pcapng(p, words, cursor, order, interfaces):
+def walk_pcapng(p, words, cursor, order, interfaces, memo):
     """Fill rows of `p` from the blocks at the cursor until the bytes or the rows end.
 
     `words` is the buffer as 32-bit integers: blocks, and what the buffer holds of them, begin at
-    multiples of 4 bytes. Returns DESCRIPTION at a block that describes a section or an interface.
+    multiples of 4 bytes. Returns DESCRIPTION at a block that describes a section or an interface and, where the memo
+    is on, processes; NEW_KEY at a packet whose options are not in the memo.
     """
+    labelled = memo.state[0].on != 0
     c = cursor[0]
     at, end, row, number = c.at, c.end, c.row, c.number
     while row < len(p.packets):
@@ -149,12 +210,20 @@ def walk_pcapng(p, words, cursor, order, interfaces):
             begin, caplen, frame_len, time, link = _packet(words, at, length, order, interfaces)
             if begin == U(0):
                 return BAD_PACKET
+            label, stop = U32(0), at + length - U(4)
+            options = begin + ((caplen + U(3)) & ~U(3))
+            if labelled and options < stop and kind != SIMPLE_PACKET:
+                label = _label(words, options, stop, order, memo, time)
+                if label == UNKNOWN:
+                    return NEW_KEY
             number += 1
             q = p.packets[row]
             q.offset, q.caplen, q.frame_len = begin, caplen, frame_len
-            q.time, q.link = time, link
+            q.time, q.link, q.label = time, link, label
             q.record_offset, q.number = c.origin + np.int64(at), number
             row += 1
+        elif labelled and _describes(words, at, length, kind, order):
+            return DESCRIPTION
         elif kind in (CUSTOM, CUSTOM_NO_COPY, JOURNAL):
             number += 1
         at += length

@@ -22,7 +22,7 @@ CURSOR = np.dtype(
 """Where a walk stands; written before each record, so that a walk can be resumed."""
 
 # Verdicts of a walk: why it stopped at `at`.
-MORE, FULL, DESCRIPTION, BAD_RECORD, BAD_BLOCK, BAD_PACKET = range(6)
+MORE, FULL, DESCRIPTION, BAD_RECORD, BAD_BLOCK, BAD_PACKET, NEW_KEY = range(7)
 
 MAX_RECORD = U(128 << 20)
 """Captured bytes of the longest record that is believed; Wireshark's limit."""

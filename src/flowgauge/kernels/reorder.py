@@ -48,6 +48,7 @@ ENTRY = np.dtype(
         ("caplen", np.uint32),
         ("frame_len", np.uint32),
         ("link", np.uint16),
+        ("label", np.uint32),
     ],
     align=True,
 )
@@ -168,6 +169,7 @@ def take_rows(h, p, rows, base, shift):
         e.time = e.key = q.time
         e.flow_id, e.number = base + q.record_offset, q.number
         e.offset, e.caplen, e.frame_len, e.link = q.offset + shift, q.caplen, q.frame_len, q.link
+        e.label = q.label
         _place(h, number)
 
 
@@ -189,6 +191,7 @@ def fill_rows(h, p, base):
         q, e = p.packets[i], h.entries[h.order[s.delivered + i]]
         q.time, q.record_offset, q.number = e.time, e.flow_id - base, e.number
         q.offset, q.caplen, q.frame_len, q.link = e.offset, e.caplen, e.frame_len, e.link
+        q.label = e.label
     return rows
 
 
@@ -224,6 +227,7 @@ def compact(h):
         _copy(h.frames, end, e.offset, U(e.caplen))
         to.time, to.key, to.flow_id, to.number = e.time, e.key, e.flow_id, e.number
         to.offset, to.caplen, to.frame_len, to.link = end, e.caplen, e.frame_len, e.link
+        to.label = e.label
         end += U(to.caplen)
         h.moved[number] = kept
         kept += 1

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from flowgauge.errors import ConfigError
 from flowgauge.labels.paths import parts, plain_name, stem
-from flowgauge.schema import BACKGROUND, LABEL_COLUMNS, native_columns
+from flowgauge.schema import BACKGROUND, LABEL_BY, LABEL_COLUMNS, native_columns
 
 _WILDCARD = re.compile(r"\{([^{}]*)\}|(\*)")
 
@@ -105,7 +105,7 @@ def field_fault(name: str) -> str | None:
 
 @functools.cache
 def _taken() -> frozenset[str]:
-    return frozenset((BACKGROUND, *(column.name for column in native_columns()))) - frozenset(LABEL_COLUMNS)
+    return frozenset((BACKGROUND, LABEL_BY, *(column.name for column in native_columns()))) - frozenset(LABEL_COLUMNS)
 
 
 def _match(part: _Part, text: str) -> list[str] | None:

@@ -23,6 +23,7 @@ FEATURES = ("core", "size", "flags", "tcp", "activity", "bulk", "cic")
 EXTRAS = tuple(name for name, column in EXTRA_COLUMNS.items() if column.group == "cic")
 _MICROSECOND = 1000  # ns
 _UNLABELLED = "NeedManualLabel"
+_LABEL = "label"  # of CICFlowMeter's own tables
 _NEVER_ZERO = ("packets", "subflows")
 
 
@@ -207,8 +208,8 @@ def _activity() -> Iterable[_Row]:
         for word in ("Mean", "Std", "Max", "Min"):
             name, make = f"{series} {word}", _seconds(f"{series.lower()}_{word.lower()}_s")
             yield _Row(name, name, "float64", "µs", "feature", f"{word.lower()} of {text}", make)
-    made = _Made(_labels, "app/action, or the one there is; NeedManualLabel without")
-    yield _Row("Label", "Label", "string", "", "label", "app and action of the label template", made)
+    made = _Made(_labels, "label of a truth table; else app/action, or the one there is; NeedManualLabel without")
+    yield _Row("Label", "Label", "string", "", "label", "label, or app and action", made)
 
 
 def _variance(deviation: str) -> str:
@@ -256,7 +257,8 @@ def _labels(batch: pa.RecordBatch) -> Any:
     import pyarrow.compute as pc
 
     app, action = (batch[name].cast(pa.string()) for name in ("app", "action"))
-    return pc.fill_null(pc.coalesce(pc.binary_join_element_wise(app, action, "/"), app, action), _UNLABELLED)
+    own = [batch[_LABEL].cast(pa.string())] if _LABEL in batch.schema.names else []
+    return pc.fill_null(pc.coalesce(*own, pc.binary_join_element_wise(app, action, "/"), app, action), _UNLABELLED)
 
 
 _ROWS: tuple[_Row, ...] = (

@@ -43,6 +43,8 @@ _SIMILAR = {
     "orig_bytes": "up_payload_bytes",
     "resp_bytes": "down_payload_bytes",
     "conn_state": "tcp_state",
+    "local_orig": "client_local",
+    "local_resp": "server_local",
     "history": "tcp_history",
 }
 """Columns that mean the same as native ones, in other words or with other details."""
@@ -56,7 +58,10 @@ _HASH = "C and 17 digits to the base 62 of a 128-bit hash of flow_id, start and 
 _KIND = "TCP, UDP: {end}_port; ICMP: type of the record's first packet, {how}; else 0"
 _ANSWER = "its counterpart or code where the {end} did not send that"
 _ALL_BUT_TAIL = "end − start, TCP less the time after both ends had closed; null where that is 0"
-_PRIVATE = "whether {end}_ip is in a special-purpose block of IANA (RFC 6890), as Site::private_address_space has them"
+_PRIVATE = (
+    "whether {end}_ip is in a special-purpose block of IANA (RFC 6890), as Site::private_address_space has them; with "
+    "group where in a net of local_net"
+)
 _ROWS: tuple[tuple[str, ...], ...] = (
     ("ts", "time", "float64", "s", "id", "time of the connection", "start, seconds since 1970-01-01 UTC"),
     ("uid", "string", "string", "", "id", "name of the connection, the same in every run", _HASH),
@@ -160,8 +165,8 @@ def convert(batch: pa.RecordBatch) -> pa.RecordBatch:
         "service": pa.nulls(len(batch), pa.string()),
         "duration": pa.array(seconds, pa.float64(), mask=instant),
         "conn_state": _states(batch, udp, counts),
-        "local_orig": _is_local(batch["client_ip"]),
-        "local_resp": _is_local(batch["server_ip"]),
+        "local_orig": _local(batch, "client"),
+        "local_resp": _local(batch, "server"),
         "missed_bytes": _missed(batch),
         "history": _histories(batch, udp, counts),
         "tunnel_parents": pa.nulls(len(batch), pa.string()),
@@ -262,6 +267,12 @@ def _missed(batch: pa.RecordBatch) -> NDArray[np.int64]:
     gaps = _numbers(batch, "up_gap_bytes") + _numbers(batch, "down_gap_bytes")
     shown = pc.fill_null(pc.match_substring(batch["tcp_history"], "g", ignore_case=True), False)
     return np.where(shown.to_numpy(zero_copy_only=False), gaps, 0).astype(np.int64)
+
+
+def _local(batch: pa.RecordBatch, end: str) -> pa.Array:
+    """As group `where` has it where that is on."""
+    known = f"{end}_local"
+    return batch[known] if known in batch.schema.names else _is_local(batch[f"{end}_ip"])
 
 
 def _is_local(addresses: pa.Array) -> pa.Array:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +18,14 @@ from flowgauge.kernels.packet import PacketBatch, make_batch
 from flowgauge.labels.inside import from_comments
 from flowgauge.sources import pcap, pcapng
 from flowgauge.sources.clock import Clock
+from flowgauge.sources.envelopes import FrameLabels
 from flowgauge.sources.streams import Source, Stream, open_stream
 from flowgauge.sources.window import BUFFER_BYTES, Interface, Window
 
 if TYPE_CHECKING:
+    from flowgauge.labels.process import ProcessLabels
     from flowgauge.sources.filters import Filter
+    from flowgauge.sources.rules import RuleLabels
 
 MIN_ROWS = 2 * LOOKAHEAD
 """A batch has at least this many rows: the look-ahead of the clock must fit."""
@@ -39,8 +42,27 @@ class Reader(Protocol):
     comments: tuple[str, ...]
 
     @property
+    def has_trailers(self) -> bool:
+        """Whether PCAPdroid's trailers are behind the frames."""
+        ...
+
+    @property
+    def has_pktap(self) -> bool:
+        """Whether PKTAP headers are before frames."""
+        ...
+
+    @property
+    def unread(self) -> int:
+        """Packets and blocks whose word on processes makes no sense."""
+        ...
+
+    @property
     def big_endian(self) -> bool:
         """Byte order of what the capture's system wrote, the headers of BSD loopback among it."""
+        ...
+
+    def has_processes(self, window: Window) -> bool:
+        """Whether the blocks at the cursor tell of the processes of packets."""
         ...
 
     def walk(self, batch: PacketBatch, window: Window) -> str | None:
@@ -53,13 +75,19 @@ class Capture:
 
     `name` is the input as given, `compression` "" or the compression's name, `container` "pcap" or
     "pcapng", `size` the stored bytes of a regular file, else None. Broken and cut-off inputs are
-    no errors: the packets before are delivered, and `damage` then names the byte; `refused` says why the filter could
-    not be applied to the packets that follow. `over` says that nothing more is read; `seconds` is the time spent
-    waiting for bytes and decompressing them.
+    no errors: the packets before are delivered, and `damage` then names the byte; `refused` says why the filter or a
+    label rule could not be applied to the packets that follow. `over` says that nothing more is read; `seconds` is the
+    time spent waiting for bytes and decompressing them.
     """
 
     def __init__(
-        self, stream: Stream, clock: Clock | None, buffer_bytes: int = BUFFER_BYTES, filter: Filter | None = None
+        self,
+        stream: Stream,
+        clock: Clock | None,
+        buffer_bytes: int = BUFFER_BYTES,
+        filter: Filter | None = None,
+        labels: ProcessLabels | None = None,
+        rules: RuleLabels | None = None,
     ) -> None:
         self.name = stream.name
         self.compression = stream.compression
@@ -72,7 +100,9 @@ class Capture:
         self._stream = stream
         self._clock = clock
         self._window = Window(stream, buffer_bytes)
-        self._reader = _reader(self._window)
+        self._rules = rules
+        self._frame_labels = FrameLabels(labels)
+        self._reader = _reader(self._window, labels)
         self._waiting: Any = _NOTHING  # packets that the clock has not decided yet
         self._counts = np.zeros(len(COUNTERS), np.int64)
 
@@ -92,6 +122,11 @@ class Capture:
         return from_comments(self._reader.comments)
 
     @property
+    def has_processes(self) -> bool:
+        """Whether its first blocks, where nothing is read yet, tell of the processes of packets."""
+        return self._reader.has_processes(self._window)
+
+    @property
     def position(self) -> int:
         """Stored (compressed) bytes consumed so far."""
         return self._stream.position
@@ -103,8 +138,9 @@ class Capture:
 
     @property
     def counters(self) -> dict[str, int]:
-        """Records whose time was not genuine (clock_jump) or absent (no_time)."""
-        return dict(zip(COUNTERS, self._counts.tolist(), strict=True))
+        """Records whose time was not genuine (clock_jump) or absent (no_time), and labels_unread."""
+        own = {"labels_unread": self._reader.unread} if self._reader.unread else {}
+        return dict(zip(COUNTERS, self._counts.tolist(), strict=True)) | own
 
     def read(self, batch: PacketBatch) -> int:
         """Fill the frame columns of rows 0 … n-1 and return n; 0 at the end of the input.
@@ -163,6 +199,7 @@ class Capture:
             walked = window.row
             if self._filter is not None:
                 window.row = self._select(self._filter, batch, begin, walked)
+            self._label(batch, begin, window.row)
             if walked < len(batch.packets) or window.row == walked:
                 break
         return window.row
@@ -180,6 +217,14 @@ class Capture:
         kept, self.refused = filter.keep(self._window.data, batch, begin, walked, self._reader.big_endian)
         self.over = self.over or self.refused is not None
         return kept
+
+    def _label(self, batch: PacketBatch, begin: int, stop: int) -> None:
+        """Label rows by rules, then by what is around their frames; trailers are not part of those from here on."""
+        data, reader = self._window.data, self._reader
+        if self._rules is not None:
+            self.refused = self._rules.label(data, batch, begin, stop, reader.big_endian) or self.refused
+            self.over = self.over or self.refused is not None
+        self._frame_labels.label(data, batch, begin, stop, reader)
 
     def _fill(self) -> None:
         """Read more; at the end, whatever is left is the beginning of a record."""
@@ -213,14 +258,14 @@ class Capture:
         self.close()
 
 
-def _reader(window: Window) -> Reader:
+def _reader(window: Window, labels: ProcessLabels | None) -> Reader:
     """The reader for what the first bytes say."""
     window.need(4)
     magic = window.peek(min(4, window.available))
     if magic in pcap.MAGIC:
         return pcap.PcapReader(window)
     if magic == pcapng.MAGIC:
-        return pcapng.PcapngReader(window)
+        return pcapng.PcapngReader(window, labels)
     if window.damage:
         raise TruncatedCapture(f"{window.name}: {window.damage}")
     raise NotACapture(f"{window.name} is neither pcap nor pcapng (it begins with {magic.hex(' ')})")
@@ -232,18 +277,21 @@ def open_capture(
     *,
     timed: bool = True,
     filter: Filter | None = None,
+    labels: ProcessLabels | None = None,
+    rules: RuleLabels | None = None,
     buffer_bytes: int = BUFFER_BYTES,
 ) -> Capture:
     """Open a path, "-" (standard input) or a binary file object, of any known compression.
 
     `clock` continues or restarts the trace of captures before; by default it is a fresh one. Without `timed` times
     stay as recorded, and the fields of the clock are not filled. What does not pass `filter` is as though it
-    were not there, but for the numbers and offsets of the other frames.
+    were not there, but for the numbers and offsets of the other frames. Packets get the numbers, of `labels`, of what
+    the capture says of their processes, or of what the `rules` say, which win.
     Raises NotACapture, or SourceError where the input cannot be read.
     """
     stream = open_stream(source)
     try:
-        return Capture(stream, clock or Clock() if timed else None, buffer_bytes, filter)
+        return Capture(stream, clock or Clock() if timed else None, buffer_bytes, filter, labels, rules)
     except BaseException:
         stream.close()
         raise
@@ -257,12 +305,23 @@ def first_time(source: Source) -> int | None:
     return _looked_at(source, _first_time)
 
 
-def read_inside(source: Source) -> dict[str, Any]:
-    """What a capture says of itself, as :attr:`Capture.inside`; {} where looking would use up the input.
+class Glance(NamedTuple):
+    """What the begin of a capture tells: what it says of itself (:attr:`Capture.inside`), and whether its packets say
+    which processes they are of."""
+
+    inside: dict[str, Any]
+    has_processes: bool
+
+
+NOTHING_SEEN = Glance({}, False)
+
+
+def glance(source: Source) -> Glance:
+    """What the first blocks of a capture tell; nothing where looking would use up the input.
 
     Raises as :func:`open_capture` does.
     """
-    return _looked_at(source, _inside) or {}
+    return _looked_at(source, _glance) or NOTHING_SEEN
 
 
 def _looked_at(source: Source, look: Callable[[Source], T | None]) -> T | None:
@@ -292,16 +351,16 @@ def _first_time(source: Source) -> int | None:
         return int(batch.packets[0].time) if capture.read(batch) else None
 
 
-def _inside(source: Source) -> dict[str, Any] | None:
-    if isinstance(source, (str, os.PathLike)) and _begins_with(source, pcap.MAGIC):
-        return None  # most captures are of this kind, which has no comments
+def _glance(source: Source) -> Glance | None:
+    if isinstance(source, (str, os.PathLike)) and not pcap.may_say_more(_head(source)):
+        return None  # most captures are of this kind
     with open_capture(source, timed=False, buffer_bytes=1 << 16) as capture:
-        return capture.inside
+        return Glance(capture.inside, capture.has_processes)
 
 
-def _begins_with(path: str | os.PathLike[str], magic: Container[bytes]) -> bool:
+def _head(path: str | os.PathLike[str]) -> bytes:
     try:
         with open(path, "rb", buffering=0) as file:
-            return file.read(4) in magic
+            return file.read(pcap.HEAD_BYTES)
     except OSError:
-        return False  # for open_capture to report
+        return b""  # for open_capture to report

@@ -80,12 +80,13 @@ def compile_filter(
     message and the place that it means, MissingDependency without libpcap.
     """
     try:
-        return Program(expression, _compiled(expression, link, big_endian, snaplen))
+        return Program(expression, compile_code(expression, link, big_endian, snaplen))
     except CompileError as error:
         raise _explained(expression, str(error), link) from None
 
 
-def _compiled(expression: str, link: int, big_endian: bool = _BIG, snaplen: int = MAX_SNAPLEN) -> NDArray[np.uint64]:
+def compile_code(expression: str, link: int, big_endian: bool = _BIG, snaplen: int = MAX_SNAPLEN) -> NDArray[np.uint64]:
+    """The code of an expression, each struct bpf_insn as one uint64; raises CompileError."""
     if "\0" in expression:
         raise ConfigError("a filter cannot hold a NUL character")
     return libpcap.compile_expression(expression, link, big_endian, snaplen)
@@ -99,13 +100,13 @@ def _explained(expression: str, fault: str, link: int) -> ConfigError:
 
 def _fault(expression: str, link: int) -> str | None:
     try:
-        _compiled(expression, link)
+        compile_code(expression, link)
     except CompileError as error:
         return str(error)
     return None
 
 
-def _check(expression: str) -> None:
+def check_expression(expression: str) -> None:
     """Raise ConfigError for an expression that has no meaning for any link type."""
     fault = _fault(expression, ETHERNET)
     if fault is None:
@@ -125,7 +126,7 @@ class Filter:
     def __init__(self, expression: str) -> None:
         self.expression = expression
         self.seconds = 0.0
-        _check(expression)
+        check_expression(expression)
         bind_packet_filter(libpcap.interpreter())
         self._code = np.zeros(0, np.uint64)
         self._starts = np.full((2, 1 << 16), k.NOT_COMPILED)  # by byte order of the capture
@@ -162,7 +163,7 @@ class Filter:
     def _meet(self, link: int, big_endian: bool) -> str | None:
         """Compile for a link type; the message where that cannot be."""
         try:
-            code = _compiled(self.expression, link, big_endian)
+            code = compile_code(self.expression, link, big_endian)
         except CompileError as error:
             return f"the filter {self.expression!r} cannot be applied to {link_name(link)}: {error}"
         self._starts[int(big_endian), link] = len(self._code)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from typing import NamedTuple
 
 import numpy as np
 
 from flowgauge.errors import TruncatedCapture
+from flowgauge.kernels.envelopes import ETHERNET_BYTES, TRAILER_BYTES, TRAILER_MAGIC
 from flowgauge.kernels.packet import PacketBatch
 from flowgauge.kernels.pcap import PcapLayout, walk_pcap
+from flowgauge.kernels.rarelinks import PKTAP_LINKS
 from flowgauge.kernels.records import BAD_RECORD, MAX_RECORD
 from flowgauge.sources.window import Interface, Window
 
@@ -19,6 +22,10 @@ MODIFIED_RECORD_HEADER = 24
 
 # More captured bytes than any link type allows: such a record is a sign of a wrong layout.
 _PLAUSIBLE = 262_144
+
+_ETHERNET = 1
+_NO_ADDRESSES = bytes(12)
+_LOOKED_AT = 16  # records at most, for a trailer: PCAPdroid leaves it out where the snap length has no room for it
 
 
 class _Magic(NamedTuple):
@@ -44,6 +51,7 @@ class PcapReader:
 
     container = "pcap"
     comments: tuple[str, ...] = ()
+    unread = 0
 
     def __init__(self, window: Window, standard: bool = False) -> None:
         if not window.need(FILE_HEADER):
@@ -53,12 +61,19 @@ class PcapReader:
         snaplen, link = struct.unpack(magic.order + "II", header[16:])
         self.interfaces = [Interface(link & 0xFFFF, "", snaplen, f"10^-{magic.digits} s")]
         window.skip(FILE_HEADER)
+        size = RECORD_HEADER if standard else _record_header(window, magic)
+        self.has_pktap = link & 0xFFFF in PKTAP_LINKS
+        self.has_trailers = not standard and link & 0xFFFF == _ETHERNET and _has_trailer(window, magic, size)
         self._layout = PcapLayout(
-            header=np.uint64(RECORD_HEADER if standard else _record_header(window, magic)),
+            header=np.uint64(size),
             big=np.uint64(magic.order == ">"),
             unit=np.int64(10 ** (9 - magic.digits)),
             link=np.uint16(link & 0xFFFF),  # the upper half tells of frame check sequences
         )
+
+    def has_processes(self, window: Window) -> bool:
+        """Whether frames have trailers or headers that tell of their processes."""
+        return self.has_trailers or self.has_pktap
 
     @property
     def big_endian(self) -> bool:
@@ -97,3 +112,44 @@ def _plausible(window: Window, magic: _Magic, size: int) -> bool:
             return False
         at += size + caplen
     return window.need(at) or size == RECORD_HEADER
+
+
+HEAD_BYTES = FILE_HEADER + MODIFIED_RECORD_HEADER + len(_NO_ADDRESSES)
+
+
+def may_say_more(head: bytes) -> bool:
+    """Whether a file with these first HEAD_BYTES may tell of labels: all but a pcap file of plain frames."""
+    magic = MAGIC.get(head[:4])
+    if magic is None or len(head) < FILE_HEADER:
+        return True
+    link = struct.unpack(magic.order + "I", head[20:FILE_HEADER])[0] & 0xFFFF
+    begins = (FILE_HEADER + size for size in (RECORD_HEADER, MODIFIED_RECORD_HEADER))
+    made_up = any(head[begin : begin + len(_NO_ADDRESSES)] == _NO_ADDRESSES for begin in begins)
+    return link in PKTAP_LINKS or (link == _ETHERNET and made_up)
+
+
+def _has_trailer(window: Window, magic: _Magic, size: int) -> bool:
+    """Whether one of the first records, as far as they are read already, ends with PCAPdroid's trailer.
+
+    Their frames have a header made up by PCAPdroid, whose addresses are zero.
+    """
+    at = 0
+    for _ in range(_LOOKED_AT):
+        if window.available < at + size + int(ETHERNET_BYTES + TRAILER_BYTES):
+            return False
+        caplen = struct.unpack(magic.order + "I", window.peek(at + size)[at + 8 : at + 12])[0]
+        if caplen > _PLAUSIBLE or window.available < at + size + caplen:
+            return False
+        frame = window.peek(at + size + caplen)[at + size :]
+        if not frame.startswith(_NO_ADDRESSES):
+            return False
+        if is_trailer(frame):
+            return True
+        at += size + caplen
+    return False
+
+
+def is_trailer(frame: bytes) -> bool:
+    """Whether a record's bytes end with PCAPdroid's trailer: its mark, and a checksum of all before."""
+    mark, checksum = frame[-int(TRAILER_BYTES) :][:4], frame[-4:]
+    return mark == int(TRAILER_MAGIC).to_bytes(4, "big") and checksum == zlib.crc32(frame[:-4]).to_bytes(4, "little")

@@ -11,15 +11,24 @@ import numpy as np
 from flowgauge.errors import NotACapture
 from flowgauge.kernels.packet import PacketBatch
 from flowgauge.kernels.pcapng import (
+    COMMENT,
+    DARWIN_PROCESS,
+    ENHANCED_PACKET,
+    INTERFACE,
     INTERFACES,
     MAX_BLOCK,
     MIN_BLOCK,
+    PACKET,
     SECTION,
     UNKNOWN_LINK,
     Order,
     walk_pcapng,
 )
-from flowgauge.kernels.records import BAD_BLOCK, BAD_PACKET, DESCRIPTION, LATEST
+from flowgauge.kernels.rarelinks import PKTAP_LINKS
+from flowgauge.kernels.records import BAD_BLOCK, BAD_PACKET, DESCRIPTION, LATEST, NEW_KEY
+from flowgauge.labels.process import ProcessLabels
+from flowgauge.sources.memo import LabelMemo
+from flowgauge.sources.processes import KINDS, Processes, options
 from flowgauge.sources.window import Interface, Window
 
 MAGIC = int(SECTION).to_bytes(4, "big")
@@ -28,10 +37,12 @@ _ORDERS = {b"\x1a\x2b\x3c\x4d": ">", b"\x4d\x3c\x2b\x1a": "<"}
 _SECTION_BYTES, _INTERFACE_BYTES = 28, 20  # of the shortest blocks
 _SECTION_OPTIONS = 24  # where they begin
 _MOST_HEADER = 1 << 20  # bytes of a section header whose comments are looked at
-_COMMENT = 1
+_GLANCED_BYTES = 1 << 16
 _IF_NAME, _IF_TSRESOL, _IF_TSOFFSET = 2, 9, 14
 _MICROSECONDS = 6
 _NO_LIMIT = 1 << 32
+
+_WITH_OPTIONS, _PACKET_BYTES = (int(ENHANCED_PACKET), int(PACKET)), 32
 
 _FAULTS = {
     BAD_BLOCK: "a block's two lengths are impossible or differ",
@@ -40,11 +51,15 @@ _FAULTS = {
 
 
 class PcapngReader:
-    """Walks one pcapng file. `interfaces` are those of all sections so far, `comments` those of the first section."""
+    """Walks one pcapng file. `interfaces` are those of all sections so far, `comments` those of the first section.
+
+    With `labels` packets get the numbers of what their options say of processes.
+    """
 
     container = "pcapng"
+    has_trailers = False
 
-    def __init__(self, window: Window) -> None:
+    def __init__(self, window: Window, labels: ProcessLabels | None = None) -> None:
         if not window.need(int(MIN_BLOCK)) or window.peek(12)[8:] not in _ORDERS:
             raise NotACapture(f"{window.name} begins like pcapng, but no section header follows")
         self.interfaces: list[Interface] = []
@@ -53,23 +68,51 @@ class PcapngReader:
         self._orders = _orders("<")
         self._table = np.zeros(1, INTERFACES).view(np.recarray)
         self._described = 0  # interfaces of this section
+        self._labels = labels
+        self._memo = LabelMemo(labels is not None)
+        self._processes = Processes()
+        self._unread = 0  # blocks, of the sections before
 
     @property
     def big_endian(self) -> bool:
         """Byte order of the last section."""
         return self._order == ">"
 
+    @property
+    def has_pktap(self) -> bool:
+        """Whether frames of an interface have PKTAP headers."""
+        return any(interface.link in PKTAP_LINKS for interface in self.interfaces)
+
+    @property
+    def unread(self) -> int:
+        """Packets and blocks whose word on processes makes no sense."""
+        return self._memo.unread + self._processes.unread + self._unread
+
     def walk(self, batch: PacketBatch, window: Window) -> str | None:
         """Fill rows from the window; what is wrong with the block at the cursor, or None."""
         while True:
             table = self._table[: self._described + 1]
-            verdict = walk_pcapng(batch, window.words, window.cursor, self._orders, table)
+            verdict = walk_pcapng(batch, window.words, window.cursor, self._orders, table, self._memo.arrays)
+            if verdict == NEW_KEY:
+                self._look_up()
+                continue
             if verdict != DESCRIPTION:
                 return _FAULTS.get(verdict)
             fault, length = self._describe(window)
             if not length:
                 return fault
             window.skip(length)
+
+    def has_processes(self, window: Window) -> bool:
+        """Whether one of the first blocks tells of the processes of packets."""
+        window.need(_GLANCED_BYTES)
+        return tells_of_processes(window.peek(min(window.available, _GLANCED_BYTES)))
+
+    def _look_up(self) -> None:
+        """Read the options that the memo has as its key."""
+        assert self._labels is not None
+        said = self._processes.said(options(self._memo.key.tobytes(), 0, self._order), self._order)
+        self._memo.add([(start, self._labels.number(label)) for start, label in said])
 
     def _describe(self, window: Window) -> tuple[str | None, int]:
         """(what is wrong, bytes) of the description at the cursor; 0 bytes where it is not to be walked over."""
@@ -78,8 +121,8 @@ class PcapngReader:
         order = _ORDERS.get(head[8:]) if section else self._order
         if order is None:
             return "a section header has an unknown byte order", 0
-        length = struct.unpack(order + "I", head[4:8])[0]
-        shortest = _SECTION_BYTES if section else _INTERFACE_BYTES
+        kind, length = struct.unpack(order + "II", head[:8])
+        shortest = _SECTION_BYTES if section else int(MIN_BLOCK) if kind in KINDS else _INTERFACE_BYTES
         if not shortest <= length <= MAX_BLOCK or length % 4:
             return _FAULTS[BAD_BLOCK], 0
         if window.available < length:
@@ -90,8 +133,18 @@ class PcapngReader:
         if section:
             fault = self._section(block, order)
             return fault, 0 if fault else length
-        self._interface(block)
+        if kind in KINDS:
+            self._process(kind, block, window)
+        else:
+            self._interface(block)
         return None, length
+
+    def _process(self, kind: int, block: bytes, window: Window) -> None:
+        """A block that describes a process: what was found of packets before may be something else from now on."""
+        if self._processes.describe(kind, block[8:-4], self._order):
+            self._memo.forget()
+        if kind != int(DARWIN_PROCESS):
+            window.count_frame()
 
     def _section(self, block: bytes, order: str) -> str | None:
         major = struct.unpack_from(order + "H", block, 12)[0]
@@ -100,15 +153,18 @@ class PcapngReader:
         self._order = order
         self._orders = _orders(order)
         self._described = 0
+        self._unread += self._processes.unread
+        self._processes = Processes()
+        self._memo.forget()
         self._table[0] = _row(int(UNKNOWN_LINK), 0, _MICROSECONDS, 0)
         return None
 
     def _interface(self, block: bytes) -> None:
         link, snaplen = struct.unpack_from(self._order + "H2xI", block, 8)
-        options = dict(_options(block, 16, self._order))
-        name = options.get(_IF_NAME, b"").split(b"\0")[0].decode("utf-8", "replace")
-        resolution = (options.get(_IF_TSRESOL) or bytes([_MICROSECONDS]))[0]
-        offset = options.get(_IF_TSOFFSET, b"")
+        said = dict(options(block[:-4], 16, self._order))
+        name = said.get(_IF_NAME, b"").split(b"\0")[0].decode("utf-8", "replace")
+        resolution = (said.get(_IF_TSRESOL) or bytes([_MICROSECONDS]))[0]
+        offset = said.get(_IF_TSOFFSET, b"")
         seconds = struct.unpack(self._order + "q", offset)[0] if len(offset) == 8 else 0
         base = 2 if resolution & 0x80 else 10
         self.interfaces.append(Interface(link, name, snaplen, f"{base}^-{resolution & 0x7F} s"))
@@ -119,16 +175,36 @@ class PcapngReader:
         self._described += 1
 
 
-def _options(block: bytes, at: int, order: str) -> Iterator[tuple[int, bytes]]:
-    """(code, value) of a block's options, which begin at byte `at`, up to the first that does not fit."""
-    end = len(block) - 4
-    while at + 4 <= end:
-        code, length = struct.unpack_from(order + "HH", block, at)
-        at += 4
-        if code == 0 or at + length > end:
+def tells_of_processes(blocks: bytes) -> bool:
+    """Whether one of these blocks, as far as they are whole, tells of the processes of packets."""
+    processes = Processes()
+    for kind, block, order in _whole_blocks(blocks):
+        if kind in KINDS:
+            processes.describe(kind, block[8:-4], order)
+        elif kind == int(INTERFACE) and len(block) >= _INTERFACE_BYTES:
+            if struct.unpack_from(order + "H", block, 8)[0] in PKTAP_LINKS:
+                return True
+        elif kind in _WITH_OPTIONS and len(block) >= _PACKET_BYTES:
+            caplen = struct.unpack_from(order + "I", block, 20)[0]
+            pairs = options(block[:-4], 28 + caplen + -caplen % 4, order)
+            if any(label for _, label in processes.said(pairs, order)):
+                return True
+        if processes.seen:
+            return True
+    return False
+
+
+def _whole_blocks(blocks: bytes) -> Iterator[tuple[int, bytes, str]]:
+    """(type, block, byte order) of each block up to the first that is not whole or makes no sense."""
+    at, order = 0, "<"
+    while len(blocks) - at >= int(MIN_BLOCK):
+        if blocks[at : at + 4] == MAGIC:
+            order = _ORDERS.get(blocks[at + 8 : at + 12], order)
+        kind, length = struct.unpack_from(order + "II", blocks, at)
+        if length < int(MIN_BLOCK) or length % 4 or at + length > len(blocks):
             return
-        yield code, block[at : at + length]
-        at += length + -length % 4
+        yield kind, blocks[at : at + length], order
+        at += length
 
 
 def _comments(window: Window) -> tuple[str, ...]:
@@ -137,7 +213,8 @@ def _comments(window: Window) -> tuple[str, ...]:
     length = struct.unpack(order + "I", window.peek(8)[4:])[0]
     if not _SECTION_BYTES <= length <= _MOST_HEADER or not window.need(length):
         return ()
-    texts = (value for code, value in _options(window.peek(length), _SECTION_OPTIONS, order) if code == _COMMENT)
+    block = window.peek(length)[:-4]
+    texts = (value for code, value in options(block, _SECTION_OPTIONS, order) if code == int(COMMENT))
     return tuple(text.decode("utf-8", "replace") for text in texts)
 
 

@@ -36,6 +36,7 @@ class Window:
         place = np.zeros(1, CURSOR)
         self.cursor = place.view(np.recarray)  # as kernels take it; slow from Python, so fields have views
         self._at, self._end, self._origin, self._row = (place[name] for name in ("at", "end", "origin", "row"))
+        self._number = place["number"]
         self.ended = False
         self.damage: str | None = None
         self._stream = stream
@@ -76,6 +77,10 @@ class Window:
     def skip(self, count: int) -> None:
         """Walk over `count` bytes."""
         self._at[0] += np.uint64(count)
+
+    def count_frame(self) -> None:
+        """Count a block that is numbered as a frame, and is none."""
+        self._number[0] += 1
 
     def need(self, count: int) -> bool:
         """Read on until `count` bytes are there; False where the input ends before."""
