@@ -46,7 +46,8 @@ class MeterConfig:
     its record has left; with `services_only` ports tell the direction only where they are in the list of services.
     With `icmp_by_hosts` ICMP has no types in the key, with `clock_times` packets that come late have the time of the
     clock. `filter` (a pcap-filter expression), `dedup` and `reorder` are for what comes before a meter. The options
-    from `splt` on are those of feature groups: their names begin with that of the group.
+    from `splt` on are those of feature groups: their names begin with that of the group, but for `catalogue`, files
+    that tell the group `names` which domains are of which app.
     """
 
     features: tuple[str | UserFeature, ...] = DEFAULT_FEATURES
@@ -79,6 +80,7 @@ class MeterConfig:
     raw_masked: bool = False
     local_net: tuple[str, ...] = PRIVATE
     mmdb: tuple[str, ...] = ()
+    catalogue: tuple[str, ...] = ()
 
     @property
     def custom(self) -> tuple[UserFeature, ...]:
@@ -258,6 +260,13 @@ def _text(name: str, value: Any) -> str:
     return os.fspath(value)
 
 
+def _paths(name: str, value: Any) -> tuple[str, ...]:
+    listed = [value] if isinstance(value, (str, os.PathLike)) else list(_iterable(name, value))
+    if not all(isinstance(path, (str, os.PathLike)) for path in listed):
+        raise ConfigError(f"{name} is the path of a file, or a list of those, not {value!r}")
+    return tuple(os.fspath(path) for path in listed)
+
+
 def _expression(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise ConfigError(f"{name} is a pcap-filter expression such as 'tcp port 443', not {value!r}")
@@ -321,4 +330,5 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "raw_masked": _flag,
     "local_net": _networks,
     "mmdb": _texts,
+    "catalogue": _paths,
 }

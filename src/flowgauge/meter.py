@@ -72,11 +72,12 @@ class Meter:
     @property
     def counters(self) -> dict[str, int]:
         """Oddities of metered packets."""
-        return {
+        own = {
             "orphan_fragments": self._fragments.orphans,
             "tunnel_fragment": self._fragments.tunnelled,
             "rst_ignored": int(self.table.state.rst_ignored),
         }
+        return {name: count for feature in self.features for name, count in feature.counters().items()} | own
 
     @property
     def limited(self) -> bool:
@@ -123,6 +124,8 @@ class Meter:
         self.table.state.clock = self._fragments.clock
         lifetime.end_all(self.table.arrays, st.END_REASONS.index(reason))
         self.table.state.source_epoch = -1
+        for feature in self.features:
+            feature.restart()
         self.watch.lap("assign")
 
     def flush(self) -> Iterator[pa.RecordBatch]:

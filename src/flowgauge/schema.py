@@ -9,6 +9,7 @@ import functools
 from typing import TYPE_CHECKING, NamedTuple
 
 from flowgauge.config import MeterConfig
+from flowgauge.names.columns import LEFT_OUT, MOST_TLS_RECORDS, NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -22,7 +23,7 @@ VERSION = 1
 
 GROUPS = (
     *("core", "size", "iat", "flags", "tcp", "ip", "splt", "activity", "bulk", "payload", "distribution", "raw"),
-    *("process", "where"),
+    *("process", "where", "names"),
 )
 HIDDEN_GROUPS = ("nfstream", "cic")
 """Groups that schemas of other tools are made of; their columns are among EXTRA_COLUMNS."""
@@ -525,6 +526,14 @@ def _where() -> Iterable[Column]:
             yield Column(f"{end}_{name}", kind, "", "where", role, definition, formula)
 
 
+def _names(config: MeterConfig) -> list[Column]:
+    return [
+        Column(name, kind, unit, "names", role, text, formula, MOST_TLS_RECORDS if kind.startswith("list") else 0)
+        for name, kind, unit, role, text, formula in NAMES
+        if config.anonymize is None or name not in LEFT_OUT
+    ]
+
+
 _FIELD = "field {name} of the label template, null where the path does not match it; without one, of the label inside"
 _LABELS = {
     name: Column(name, "category", "", "core", "label", text, before + _FIELD.format(name=name))
@@ -583,6 +592,7 @@ _COLUMNS: dict[str, Callable[[MeterConfig], Iterable[Column]]] = {
     "raw": _raw,
     "process": _process,
     "where": lambda config: _where(),
+    "names": _names,
 }
 
 

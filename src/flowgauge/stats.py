@@ -11,9 +11,10 @@ class RunStats:
     """Counts of one run. Every packet read is in exactly one of `reasons`.
 
     `counters` are oddities of packets that were metered all the same: clock_jump, no_time,
-    ip_length_lies, orphan_fragments, tunnel_fragment, rst_ignored; with `dedup` dedup_forgotten, with `reorder`
-    reordered, reorder_late and reorder_early; labels_unread, where a capture's word on processes makes no sense; of a
-    live run lost, packets that the system had no room for.
+    ip_length_lies, orphan_fragments, tunnel_fragment, rst_ignored; with group `names` heads_refused and
+    dissector_faults; with `dedup` dedup_forgotten, with `reorder` reordered, reorder_late and reorder_early;
+    labels_unread, where a capture's word on processes makes no sense; of a live run lost, packets that the system had
+    no room for.
     `duplicates_suspected` is the estimated share of packets that are copies of others, 0 up to 1 % or with `dedup`.
     `skipped` are files that are no captures; `failed` those that could not be read; `damaged` those read up to where
     they break; `unlabelled` those that the label template does not match. `truth` says what of a truth table matches.

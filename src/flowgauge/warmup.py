@@ -32,6 +32,10 @@ def compile_all(groups: Iterable[str] = DEFAULT_FEATURES) -> None:
     features = tuple(groups)
     with _sources_compiled_beside():
         compile_meter(features)
+        if "names" in features:
+            from flowgauge.features.names import compile_rest
+
+            compile_rest()
     for capture, format in zip((_pcap(), _pcapng()) * 2, _FORMATS, strict=True):
         extract(io.BytesIO(capture), io.BytesIO(), format=format, features=features, warm=False)
     options: dict[str, Any] = {"dedup": 1.0, "reorder": 1.0, "preset": "nfstream"}

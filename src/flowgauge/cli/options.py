@@ -52,6 +52,10 @@ def _metering(
     raw_masked: Annotated[
         bool, typer.Option("--raw-masked", help="Addresses, ports and checksums are 0 in these bytes.")
     ] = False,
+    catalogue: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE", help="Domains of apps of your own, for group names; repeatable."),
+    ] = None,
     key: Annotated[str | None, typer.Option(metavar="5tuple|hosts", help="What packets of a flow share.")] = None,
     vlan_in_key: Annotated[bool, typer.Option("--vlan-in-key", help="Keep VLANs apart.")] = False,
     tunnels: Annotated[

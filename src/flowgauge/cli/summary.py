@@ -17,6 +17,8 @@ COUNTERS = {
     "orphan_fragments": "fragments whose first one was not seen; metered with ports 0",
     "tunnel_fragment": "fragments whose first one was metered as the packet inside; metered outside",
     "rst_ignored": "connections that went on after a reset",
+    "heads_refused": "directions of flows of whose first bytes there was no room to keep any; they name nothing",
+    "dissector_faults": "flows at which reading names stopped at a check; please report them",
     "dedup_forgotten": "packets forgotten before dedup's time was over; copies of them may have been metered",
     "labels_unread": "packets and blocks whose word on processes makes no sense, or had no room",
     "lost": "packets that the system had no room for: more memory with --ring, or fewer packets with --filter",

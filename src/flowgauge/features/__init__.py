@@ -19,6 +19,7 @@ from flowgauge.features import (
     flags,
     iat,
     ip,
+    names,
     payload,
     peers,
     process,
@@ -47,6 +48,7 @@ FEATURES: dict[str, Callable[[MeterConfig], Feature]] = {
     "raw": raw.feature,
     "process": process.feature,
     "where": where.feature,
+    "names": names.feature,
     "nfstream": peers.nfstream,
     "cic": peers.cic,
 }

@@ -94,6 +94,10 @@ class Left(NamedTuple):
     slots: Array
 
 
+def _nothing() -> None:
+    """What a group forgets that knows of nothing but its states."""
+
+
 class Feature(NamedTuple):
     """A feature group, made for one meter.
 
@@ -102,7 +106,8 @@ class Feature(NamedTuple):
     negative; behind these it gets what it `takes`: "flows", the records of all slots, and "data", the source's buffer.
     `finalize(*states, flows, memory)` gets the states and FLOW rows of ended records, row by row parallel (a
     :class:`Left` for a state that is not clean), and returns name -> (values, null mask) for every column of the group,
-    made in `memory`.
+    made in `memory`. `restart` is called where a trace ends, and `counters` tells
+    oddities, for a group that knows more than its states.
     """
 
     name: str
@@ -110,3 +115,5 @@ class Feature(NamedTuple):
     update: Callable[..., None]
     finalize: Callable[..., dict[str, Values]]
     takes: tuple[str, ...] = ()
+    restart: Callable[[], None] = _nothing
+    counters: Callable[[], dict[str, int]] = dict

@@ -17,8 +17,8 @@ from flowgauge.features._feature import Array, Feature, Layout, Left, Values, lo
 from flowgauge.kernels._jit import byte_helper, byte_kernel, helper, kernel, prefetch_all
 from flowgauge.kernels.bits import leading_bits, put_bits
 from flowgauge.kernels.header import RST, SYN, TCP
+from flowgauge.kernels.heads import copy_bytes, segment_place
 from flowgauge.kernels.packet import NOT_FRAGMENT
-from flowgauge.kernels.sequence import after, plus
 from flowgauge.memory import Memory
 from flowgauge.schema import DIRECTIONS
 
@@ -43,26 +43,13 @@ _COUNTS = np.arange(HEAD + 1, dtype=np.float64)
 C_LOG_C = _COUNTS * np.log2(np.maximum(_COUNTS, 1.0))
 
 
-@helper
-def _copy(data, begin, count, kept, d, place):
-    """Copy bytes that the decoder has seen in the captured ones: without checks it takes an eighth of the time."""
-    for number in range(count):
-        kept.head[d, place + number] = data[begin + U64(number)]
-
-
 @byte_helper
 def _add_segment(data, q, f, kept, d):
     """Put the payload of a TCP segment in its place."""
-    first = plus(q.tcp_seq, q.tcp_flags & SYN != 0)
-    if not f.known[d] or (q.tcp_flags & SYN and f.length[d] == 0):
-        f.first[d], f.known[d] = first, 1
-    skip, place = I64(0), after(first, f.first[d])
-    if place < 0:
-        skip, place = -place, I64(0)
-    count = min(I64(q.payload_caplen) - skip, I64(HEAD) - place)
+    skip, place, count = segment_place(q, f, d, HEAD)
     if count <= 0:
         return
-    _copy(data, U64(q.payload_offset) + U64(skip), count, kept, d, place)
+    copy_bytes(data, U64(q.payload_offset) + U64(skip), count, kept.head, d, place)
     put_bits(f.there, d, U64(place), U64(place + count))
     f.length[d] = 1
 
@@ -71,7 +58,7 @@ def _add_segment(data, q, f, kept, d):
 def _add_datagram(data, q, f, kept, d):
     """Put the payload of a packet behind those before."""
     count = min(I64(q.payload_caplen), I64(HEAD) - I64(f.length[d]))
-    _copy(data, U64(q.payload_offset), count, kept, d, I64(f.length[d]))
+    copy_bytes(data, U64(q.payload_offset), count, kept.head, d, I64(f.length[d]))
     f.length[d] += count
     f.full[d] = f.length[d] == HEAD
 

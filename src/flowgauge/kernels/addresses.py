@@ -37,7 +37,8 @@ def _longest_zeros(hi, lo):
 
 
 @helper
-def _put_v4(out, at, address):
+def put_v4(out, at, address):
+    """Dotted; where it ends."""
     for shift in (24, 16, 8, 0):
         at = put_unsigned(out, at, (address >> U(shift)) & U(0xFF))
         if shift:
@@ -61,8 +62,8 @@ def _put_group(out, at, value):
 
 
 @helper
-def _put_v6(out, at, hi, lo):
-    """RFC 5952 section 4, and the mixed notation of section 5 for IPv4-mapped addresses."""
+def put_v6(out, at, hi, lo):
+    """RFC 5952 section 4, and the mixed notation of section 5 for IPv4-mapped addresses; where it ends."""
     mapped = hi == U(0) and lo >> U(32) == _V4_MAPPED
     start, length = _longest_zeros(hi, lo)
     index, groups = 0, 6 if mapped else 8
@@ -76,7 +77,7 @@ def _put_v6(out, at, hi, lo):
         if mapped or (index < groups and index != start):
             out[at] = _COLON
             at += U(1)
-    return _put_v4(out, at, lo & U(0xFFFFFFFF)) if mapped else at
+    return put_v4(out, at, lo & U(0xFFFFFFFF)) if mapped else at
 
 
 @kernel
@@ -85,9 +86,9 @@ def put_addresses(version, hi, lo, offsets, data):
     at = U(0)
     for i in range(len(version)):
         if version[i] == np.uint8(4):
-            at = _put_v4(data, at, lo[i])
+            at = put_v4(data, at, lo[i])
         else:
-            at = _put_v6(data, at, hi[i], lo[i])
+            at = put_v6(data, at, hi[i], lo[i])
         offsets[i + 1] = at
     return at
 

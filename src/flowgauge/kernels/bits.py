@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowgauge.kernels._jit import helper
+from flowgauge.kernels._jit import helper, leading_zeros
 
 U = np.uint64
 ALL = U(0xFFFFFFFFFFFFFFFF)
@@ -31,7 +31,9 @@ def put_bits(words, which, begin, end):
 @helper
 def leading_bits(words, which, most):
     """How many of the numbers 0, 1, 2 … below `most` are there without a gap."""
-    for number in range(most):
-        if not words[which, number >> 6] >> U(number & 63) & U(1):
-            return number
-    return most
+    for word in range((most + 63) >> 6):
+        gaps = ~words[which, word]
+        if gaps != U(0):
+            lowest = U(63) - leading_zeros(gaps & (~gaps + U(1)))
+            return min(np.int64(most), np.int64(word << 6) + np.int64(lowest))
+    return np.int64(most)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowgauge.kernels._jit import big_endian_reader, byte_helper
+from flowgauge.kernels._jit import big_endian_reader, byte_helper, copy_word, helper
 
 U = np.uint64
 
@@ -35,3 +35,15 @@ def le16(data, at):
 @byte_helper
 def le32(data, at):
     return swap32(be32(data, at))
+
+
+@helper
+def copy_run(out, at, data, begin, count):
+    """Copy bytes of which it is known that both arrays hold them, a word at a time; all numbers are unsigned."""
+    done = U(0)
+    while done + U(8) <= count:
+        copy_word(out, at + done, data, begin + done)
+        done += U(8)
+    while done < count:
+        out[at + done] = data[begin + done]
+        done += U(1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from flowgauge.kernels._jit import helper
+from flowgauge.kernels.bytes import copy_run
 
 U32, U64 = np.uint32, np.uint64
 
@@ -72,6 +73,17 @@ FACT = np.dtype(
 
 
 @helper
+def clear_fact(fact):
+    """Nothing is found yet."""
+    fact.service = fact.confidence = fact.tls_ech = fact.cut = 0
+    fact.tls_version = fact.tls_cipher = fact.http_status = fact.dns_type = 0
+    fact.dns_rcode = -1
+    fact.stop = U32(0)
+    for which in range(len(TEXTS)):
+        fact.length[which] = U32(0)
+
+
+@helper
 def begin_text(fact, which):
     """The bytes that are put from here on are this text."""
     fact.begin[which], fact.length[which] = fact.stop, U32(0)
@@ -91,10 +103,15 @@ def put_byte(fact, which, out, byte):
 @helper
 def put_bytes(fact, which, data, begin, end, out):
     """Bytes begin..end, unsigned, of `data`, which holds them."""
-    at = begin
-    while at < end:
-        put_byte(fact, which, out, data[at])
-        at += U64(1)
+    if begin >= end:
+        return
+    stop = U64(fact.stop)
+    count = min(end - begin, U64(len(out)) - min(stop, U64(len(out))))
+    if count < end - begin:
+        fact.cut = 1
+    copy_run(out, stop, data, begin, count)
+    fact.stop += U32(count)
+    fact.length[which] += U32(count)
 
 
 @helper
