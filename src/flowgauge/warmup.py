@@ -1,18 +1,21 @@
 """Compile every kernel of the main path by metering a few packets made here.
 
-What reads and decodes takes about as long to compile as all the rest: where there are two processors, a second
-process does it.
+Where there are two processors, a second process compiles beside this one: both take pieces off a list, from its two
+ends, and put what they compile into the cache.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import gc
 import io
 import os
 import struct
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from flowgauge.config import DEFAULT_FEATURES, MeterConfig
@@ -20,6 +23,7 @@ from flowgauge.config import DEFAULT_FEATURES, MeterConfig
 _ADDRESSES = bytes([192, 0, 2, 1, 192, 0, 2, 2])  # RFC 5737
 _MAC_ADDRESSES = bytes(12)
 _FORMATS = ("csv", "jsonl", "parquet", "arrow")
+_LONG = ("names", "tcp", "distribution")  # groups that take longest
 
 
 def compile_all(groups: Iterable[str] = DEFAULT_FEATURES) -> None:
@@ -30,34 +34,70 @@ def compile_all(groups: Iterable[str] = DEFAULT_FEATURES) -> None:
     from flowgauge.sources import libpcap
 
     features = tuple(groups)
-    with _sources_compiled_beside():
-        compile_meter(features)
+    with _uncollected():
+        _compile_beside(features)
+        for capture, format in zip((_pcap(), _pcapng()) * 2, _FORMATS, strict=True):
+            extract(io.BytesIO(capture), io.BytesIO(), format=format, features=features, warm=False)
+        options: dict[str, Any] = {"dedup": 1.0, "reorder": 1.0, "preset": "nfstream"}
+        if libpcap.is_installed():
+            options["filter"] = "ip"
+        extract(io.BytesIO(_pcap()), io.BytesIO(), format=_FORMATS[0], warm=False, **options)
+        lifetime.rebuild_index(Meter().table.arrays)
+        if "process" in features:
+            compile_labels()
         if "names" in features:
             from flowgauge.features.names import compile_rest
 
             compile_rest()
-    for capture, format in zip((_pcap(), _pcapng()) * 2, _FORMATS, strict=True):
-        extract(io.BytesIO(capture), io.BytesIO(), format=format, features=features, warm=False)
-    options: dict[str, Any] = {"dedup": 1.0, "reorder": 1.0, "preset": "nfstream"}
-    if libpcap.is_installed():
-        options["filter"] = "ip"
-    extract(io.BytesIO(_pcap()), io.BytesIO(), format=_FORMATS[0], warm=False, **options)
-    lifetime.rebuild_index(Meter().table.arrays)
-    if "process" in features:
-        compile_labels()
 
 
 @contextlib.contextmanager
-def _sources_compiled_beside() -> Iterator[None]:
-    """Another process compiles what reads and decodes into the cache, where there is one and a processor for it."""
+def _uncollected() -> Iterator[None]:
+    """Compiling makes millions of objects, and looking for garbage among them takes a twentieth of the time."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
+
+
+def _compile_beside(features: tuple[str, ...]) -> None:
+    """Compile the pieces in two processes, where there is a cache for what they make and a processor for each."""
     from flowgauge.kernels._jit import JIT, cache_folder
 
     if not JIT or cache_folder() is None or _processors() < 2:
-        yield
         return
-    command = [sys.executable, "-c", "from flowgauge.warmup import compile_sources; compile_sources()"]
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
-        yield  # whatever becomes of it: what it does not compile, this process does
+    with tempfile.TemporaryDirectory() as claims:
+        code = f"from flowgauge.warmup import compile_from_end; compile_from_end({features!r}, {claims!r})"
+        command = [sys.executable, "-c", code]
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
+            _compile(_pieces(features), claims)  # whatever the other one does not compile, this process does later
+
+
+def compile_from_end(features: tuple[str, ...], claims: str) -> None:
+    """Compile pieces from the last one on, until they meet what another process compiles from the first one on."""
+    with _uncollected():
+        _compile(reversed(_pieces(features)), claims)
+
+
+def _pieces(features: tuple[str, ...]) -> list[tuple[str, Callable[[], None]]]:
+    """What can be compiled by itself, with names for files; what takes long is near the ends."""
+    long = [group for group in _LONG if group in features]
+    groups = [*long, *(group for group in features if group not in (*_LONG, "core"))]
+    pieces: list[tuple[str, Callable[[], None]]] = [("meter", compile_meter)]
+    pieces += [(group, functools.partial(compile_group, group)) for group in groups]
+    return [*pieces, ("sinks", compile_sinks), ("sources", compile_sources)]
+
+
+def _compile(pieces: Iterable[tuple[str, Callable[[], None]]], claims: str) -> None:
+    for name, compile_piece in pieces:
+        try:
+            open(os.path.join(claims, name), "x").close()
+        except FileExistsError:
+            return
+        compile_piece()
 
 
 def _processors() -> int:
@@ -133,28 +173,64 @@ def compile_recording() -> None:
     write_blocks(batch, 0, 0, data, data, data.view(np.uint32))
 
 
-def compile_meter(groups: tuple[str, ...]) -> None:
-    """Meter packets that were not decoded, and write their records in every format."""
+def compile_meter() -> None:
+    """Meter packets that were not decoded."""
     import numpy as np
 
     from flowgauge.kernels.packet import FIRST_FRAGMENT, TAIL_FRAGMENT, make_batch
     from flowgauge.meter import Meter
-    from flowgauge.sinks import open_sink
 
     batch = make_batch()
     rows = batch.packets[:4]
     rows.ip_version, rows.protocol, rows.src_lo, rows.dst_lo = 4, 17, 1, (2, 2, 2, 3)
     rows.fragment[1], rows.fragment[2] = TAIL_FRAGMENT, FIRST_FRAGMENT
     rows.tunnel_depth[3] = 1
-    meter = Meter(MeterConfig(features=groups))
+    meter = Meter(MeterConfig(features=("core",)))
     meter.begin_capture("")
-    records = meter.feed(batch, len(rows), np.zeros(64, np.uint8))
+    meter.feed(batch, len(rows), np.zeros(64, np.uint8))
     meter.end_capture()
-    records += meter.flush()
+    list(meter.flush())
+
+
+def compile_group(name: str) -> None:
+    """Update a feature group by a packet of no flow, and finish an empty record."""
+    import itertools
+
+    import numpy as np
+
+    from flowgauge.features import make_features
+    from flowgauge.kernels.packet import make_batch
+    from flowgauge.memory import Memory
+    from flowgauge.table import FlowTable
+
+    config = MeterConfig(features=(name,))
+    features, memory = make_features(config), Memory()
+    table = FlowTable(config, [layout for feature in features for layout in feature.states])
+    batch = make_batch(1)
+    batch.packets.slot = -1
+    shared = {"flows": table.flows, "data": np.zeros(64, np.uint8)}
+    before = iter(table.states)
+    for feature in features:
+        own = itertools.islice(before, len(feature.states))
+        feature.update(batch, 0, 1, *own, *map(shared.get, feature.takes))
+    flows, states, _ = table.take(np.zeros(1, np.int32), memory)
+    rest = iter(states)
+    for feature in features:
+        feature.finalize(*itertools.islice(rest, len(feature.states)), flows, memory)
+
+
+def compile_sinks() -> None:
+    """Write a record of nothing in every format."""
+    import pyarrow as pa
+
+    from flowgauge.schema import arrow_schema, native_columns
+    from flowgauge.sinks import open_sink
+
+    schema = arrow_schema(native_columns(MeterConfig()))
+    batch = pa.RecordBatch.from_pylist([{}], schema)
     for format in _FORMATS:
-        with open_sink(io.BytesIO(), format=format, schema=meter.schema) as sink:
-            for part in records:
-                sink.write(part)
+        with open_sink(io.BytesIO(), format=format, schema=schema) as sink:
+            sink.write(batch)
 
 
 def _frames() -> list[bytes]:
