@@ -51,8 +51,8 @@ from flowgauge.kernels.tlsrecords import follow_records
 U16, U32, U64, I64 = np.uint16, np.uint32, np.uint64, np.int64
 TLS, QUIC = (np.uint8(SERVICES.index(name)) for name in ("tls", "quic"))
 
-# Values of `kept`: nothing seen yet; a block, but not the first byte; a block that still wants bytes; a block that
-# wants no more; nothing to keep, or no more.
+# Values of `kept`: nothing seen yet; a block, but too few of the first bytes; a block that still wants bytes; a block
+# that wants no more; nothing to keep, or no more.
 NEW, WAITS, KEPT, WHOLE, CLOSED = (np.uint8(value) for value in range(5))
 # Bits of `marks`: nothing is left to do for the flow; its heads are due to be dissected; its list of TLS records has
 # ended; a query was seen; and its answer. Two for the directions: the number of the next TLS record is known. And: its
@@ -65,6 +65,7 @@ _NAME_BYTES = 256
 # What one packet or flow may add to the texts: what is found in heads, or the names of a message.
 MOST_TEXTS = len(TEXTS) + MOST_RECORDS + 1
 MOST_TEXT_BYTES = OUT_BYTES + (MOST_RECORDS + 1) * _NAME_BYTES
+_FEWEST = U64(8)  # bytes of a stream by which it is told whether it is worth keeping
 _FAR = I64(1 << 16)  # a segment so far beyond a hole shows that nothing fills it
 _BY_MAC = U64(0xFFFFFFFFFFFFFFFF)  # in place of the first half of an address: the second one is a MAC address
 _DNS_PORTS = tuple(np.uint16(port) for port in (53, 5353, 5355))
@@ -200,7 +201,7 @@ def _keep_segment(q, f, d, data, flow, k, skip, place, count):
     """Keep what is worth it of a segment's payload, which goes to `place` of its stream."""
     arena, stop = k.arena, U64(q.payload_offset) + U64(q.payload_caplen)
     begin = U64(q.payload_offset) + U64(skip)
-    if f.kept[d] == NEW and place == 0:
+    if f.kept[d] == NEW and place == 0 and stop - begin >= _FEWEST:
         _look(f, d, data, begin, stop, flow, arena)
     elif f.kept[d] == NEW and place < HEAD_BYTES:
         f.most[d] = HEAD_BYTES
@@ -211,7 +212,7 @@ def _keep_segment(q, f, d, data, flow, k, skip, place, count):
         put_segment(arena, I64(f.block[d]) - 1, data, begin, place, count)
         f.length[d] = 1
     head, end = head_range(f, d, arena)
-    if f.kept[d] == WAITS and end > head:
+    if f.kept[d] == WAITS and end - head >= _FEWEST:
         _look(f, d, arena.data, head, end, flow, arena)
     if f.kept[d] == KEPT and (place > _FAR or _has_all(f, d, head, end, arena.data)):
         f.kept[d] = WHOLE
