@@ -9,7 +9,15 @@ import numpy as np
 
 from flowgauge.kernels._jit import byte_helper
 from flowgauge.kernels.bytes import be16, be32
-from flowgauge.kernels.facts import DEVICE_NAME, DNS_QUERY, HTTP_USER_AGENT, SERVER_NAME, begin_text, put_byte, put_bytes
+from flowgauge.kernels.facts import (
+    DEVICE_NAME,
+    DNS_QUERY,
+    HTTP_USER_AGENT,
+    SERVER_NAME,
+    begin_text,
+    put_byte,
+    put_bytes,
+)
 
 U = np.uint64
 _DHCP_OPTIONS, _COOKIE = U(240), U(0x63825363)
