@@ -148,7 +148,7 @@ def _stream_form(data, at, end, client_port, server_port):
     sure = signs.bittorrent_stream(data, at, end)
     if sure > 0:
         return BITTORRENT, sure
-    sure = signs.smb(data, at, end, client_port, server_port)
+    sure = signs.smb(data, at, end)
     if sure > 0:
         return SMB, sure
     sure = signs.rdp(data, at, end, client_port, server_port)

@@ -91,7 +91,7 @@ _FF_SMB = tuple(packed(b"%cSMB" % first) >> U(32) for first in (0xFF, 0xFE, 0xFD
 
 
 @byte_helper
-def smb(data, at, end, client_port, server_port):
+def smb(data, at, end):
     """[MS-SMB2] §2.1 behind a length; a NetBIOS session (RFC 1002 §4.3.2), which carries nothing else today."""
     if end < at + U(8):
         return 0
