@@ -19,6 +19,7 @@ from flowgauge.run import Hooks, Run
 from hellos import browser_hello, quic_datagrams, records, server_hello
 from oracle_names import Answer, AnswerMemory, Segment, datagram_head, stream_head, tls_records
 from packets import A6, B6, SECOND, START, A, B, C, Sent, capture, eth, ip4, sent, udp
+from samples import SAMPLES
 from strategies import examples
 from talks import (
     CLIENT_PORT,
@@ -157,6 +158,13 @@ def test_both_directions_are_dissected_together() -> None:
     assert (row["http_method"], row["http_path"], row["http_status"], row["http_content_type"]) == (
         *("GET", "/a", 404, "text/html"),
     )
+
+
+def test_what_a_direction_has_told_for_sure_stays_told() -> None:
+    """A server's line that might be of a mail service makes none of what the client's first bytes have shown."""
+    (request,) = SAMPLES["rdp"][0].up
+    talk = [Segment(0, 1000, request), Segment(1, 5000, b"220 ready\r\n")]
+    assert only(named(*segments_sent(talk, port=3389)))["service"] == "rdp"
 
 
 def test_the_server_may_speak_first_and_late() -> None:

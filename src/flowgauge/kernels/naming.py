@@ -152,10 +152,11 @@ def dissect_heads(f, flow, k):
     service, confidence = judge(
         data, up_begin, up_end, down_begin, down_end, is_udp, flow.client_port, flow.server_port
     )
-    f.service, f.confidence = service, confidence
-    if service:
+    if confidence >= f.confidence:  # a direction of which nothing is kept may have told more surely
+        f.service, f.confidence = service, confidence
+    if f.service:
         clear_fact(fact)
-        dissect(service, data, up_begin, up_end, down_begin, down_end, is_udp, fact, k.out)
+        dissect(f.service, data, up_begin, up_end, down_begin, down_end, is_udp, fact, k.out)
         take_facts(f, fact, k.out, k.texts)
 
 
