@@ -164,7 +164,8 @@ def test_what_a_direction_has_told_for_sure_stays_told() -> None:
     """A server's line that might be of a mail service makes none of what the client's first bytes have shown."""
     (request,) = SAMPLES["rdp"][0].up
     talk = [Segment(0, 1000, request), Segment(1, 5000, b"220 ready\r\n")]
-    assert only(named(*segments_sent(talk, port=3389)))["service"] == "rdp"
+    row = only(named(*segments_sent(talk, port=3389)))
+    assert (row["service"], row["service_by"]) == ("rdp", "payload")
 
 
 def test_the_server_may_speak_first_and_late() -> None:
