@@ -19,6 +19,9 @@ LIBRARY = not os.environ.get("NUMBA_DISABLE_JIT", "0").strip("0")
 NOT_COMPARED = ("source", "app", "action", "process", "pid", "uid", "sample", "label_by", "label_conflicts")
 """Columns of the package that the oracle does not have: they come from the file's name, or from around its packets."""
 
+OTHER_ORACLES = ("names", "where")
+"""Groups that are compared elsewhere, with oracles of their own."""
+
 SHAPES = ("_skewness", "_kurtosis")
 """Ends of the names of columns that are made of sums of floats, in which little is left where values hardly differ."""
 
@@ -51,7 +54,7 @@ def by_package(
     from flowgauge.schema import GROUPS
 
     size = {} if rows is None else {"rows": rows}
-    compared = tuple(group for group in GROUPS if group != "names")  # tests/features/test_names.py has its oracle
+    compared = tuple(group for group in GROUPS if group not in OTHER_ORACLES)
     options = {"features": compared if library else DEFAULT_FEATURES, **options}
     source = io.BytesIO(content) if isinstance(content, bytes) else content
     run = Run(source, Hooks(), **size, **_spelled(options))
