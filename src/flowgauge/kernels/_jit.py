@@ -549,6 +549,15 @@ def byte_helper(function: Callable[..., Any]) -> Any:
     return _compile(function, entry=False, boundscheck=True)
 
 
+def rare_byte_helper(function: Callable[..., Any]) -> Any:
+    """A :func:`byte_helper` that is inlined only where LLVM finds that worth it: for what few packets need.
+
+    Numba hands `forceinline` on to all that is compiled on behalf of an inline helper; a hundred helpers that are all
+    inlined into one kernel take LLVM ten times as long.
+    """
+    return _compile(function, entry=False, boundscheck=True, forceinline=False)
+
+
 def inline_byte_helper(function: Callable[..., Any]) -> Any:
     """A :func:`byte_helper` that is always inlined: for those on every packet's way, called from one place."""
     return _compile(function, entry=False, boundscheck=True, forceinline=True)

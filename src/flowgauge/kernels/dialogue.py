@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowgauge.kernels._jit import byte_helper
+from flowgauge.kernels._jit import rare_byte_helper
 from flowgauge.kernels.servicelist import BOTH, CANDIDATE, FORM, FTP, IMAP, POP3, SIGNATURE, SMTP, UNKNOWN
 from flowgauge.kernels.text import CR, LF, SPACE, find, folded, is_printable, packed, small, word
 
@@ -62,7 +62,7 @@ _SMTP_WORD, _FTP_WORD, _IMAP_WORD, _POP_WORD = (
 _THREE = U(0xFFFFFF)
 
 
-@byte_helper
+@rare_byte_helper
 def _looked_up(first, table):
     for row in range(len(table)):
         if first & table[row, 1] == table[row, 0]:
@@ -70,7 +70,7 @@ def _looked_up(first, table):
     return 0
 
 
-@byte_helper
+@rare_byte_helper
 def _words(data, at, end):
     """Which services a line's words name."""
     four, signs = U(0), 0
@@ -88,7 +88,7 @@ def _words(data, at, end):
     return signs
 
 
-@byte_helper
+@rare_byte_helper
 def line_signs(data, at, end):
     """What a side's first line is a sign of: bits, 0 for nothing."""
     first = word(data, at, end)
@@ -108,7 +108,7 @@ def line_signs(data, at, end):
     return signs if is_printable(data, at, stop) else 0
 
 
-@byte_helper
+@rare_byte_helper
 def _of_bit(signs):
     """The one service that is left, or UNKNOWN."""
     signs &= _ANY
@@ -121,12 +121,12 @@ def _of_bit(signs):
     return IMAP if signs == _IMAP else UNKNOWN
 
 
-@byte_helper
+@rare_byte_helper
 def _lowest(signs):
     return _of_bit(signs & -signs)
 
 
-@byte_helper
+@rare_byte_helper
 def of_signs(signs, client_port, server_port):
     """(service, confidence) of one side's signs."""
     if signs & _ANY == 0:
@@ -139,7 +139,7 @@ def of_signs(signs, client_port, server_port):
     return _lowest(signs), CANDIDATE
 
 
-@byte_helper
+@rare_byte_helper
 def of_both(up, down, client_port, server_port):
     """(service, confidence) of both sides' signs; UNKNOWN where they have no service in common."""
     common = up & down & _ANY

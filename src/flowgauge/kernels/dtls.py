@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowgauge.kernels._jit import byte_helper
+from flowgauge.kernels._jit import rare_byte_helper
 from flowgauge.kernels.bytes import be16
 from flowgauge.kernels.hello import CERTIFICATE_MESSAGE, CLIENT_HELLO, OVER_DTLS, SERVER_HELLO, be24
 from flowgauge.kernels.tls import (
@@ -27,7 +27,7 @@ _VERSION = 0xFE  # first byte of every one
 _PASSES = 4  # over fragments that are out of order
 
 
-@byte_helper
+@rare_byte_helper
 def _next_fragment(data, at, record_end, datagram_end, end):
     """The next fragment from `at` on, the ends of its record and its datagram; all are `end` behind the last one."""
     while at + _FRAGMENT > record_end:
@@ -45,7 +45,7 @@ def _next_fragment(data, at, record_end, datagram_end, end):
     return at, record_end, datagram_end
 
 
-@byte_helper
+@rare_byte_helper
 def _copy(data, begin, size, out, to):
     """As many of the bytes as `out` has room for."""
     limit = U(len(out))
@@ -53,7 +53,7 @@ def _copy(data, begin, size, out, to):
         copy_bytes(data, begin, min(size, limit - to), out, to)
 
 
-@byte_helper
+@rare_byte_helper
 def _pass(data, begin, end, kind, number, got, out, base):
     """Put together what follows of the message of this type and number (of the first one: 65536), in one pass.
 
@@ -74,7 +74,7 @@ def _pass(data, begin, end, kind, number, got, out, base):
             got = begins + (at - body)
 
 
-@byte_helper
+@rare_byte_helper
 def _gather(data, begin, end, kind, out, base):
     """Put the first message of a type together at out[base:]; its end there, `base` if none, and whether it is whole.
 
@@ -96,7 +96,7 @@ def _gather(data, begin, end, kind, out, base):
     return base, is_there and got == total
 
 
-@byte_helper
+@rare_byte_helper
 def is_whole_dtls_hello(data, begin, end, is_up):
     """Whether these datagrams hold all that :func:`dissect_dtls` reads of this direction."""
     nowhere = U(len(data))
@@ -108,7 +108,7 @@ def is_whole_dtls_hello(data, begin, end, is_up):
     return is_whole and is_certified
 
 
-@byte_helper
+@rare_byte_helper
 def _dissect_direction(data, begin, end, fact, out):
     base = room(fact, out)
     stop, _ = _gather(data, begin, end, CLIENT_HELLO, out, base)
@@ -121,7 +121,7 @@ def _dissect_direction(data, begin, end, fact, out):
     put_certificate(out, base, stop, fact, out)
 
 
-@byte_helper
+@rare_byte_helper
 def dissect_dtls(data, up_begin, up_end, down_begin, down_end, fact, out):
     """Both ends' first datagrams of a DTLS association; `out` as of :func:`flowgauge.kernels.tls.dissect_tls`."""
     _dissect_direction(data, up_begin, up_end, fact, out)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowgauge.kernels._jit import byte_helper, put_quad
+from flowgauge.kernels._jit import put_quad, rare_byte_helper
 from flowgauge.kernels.bytes import be16, be32, swap32
 from flowgauge.kernels.facts import JA3, JA3S, JA4, begin_text, put_byte, put_hex, put_number
 from flowgauge.kernels.hello import (
@@ -34,12 +34,12 @@ _VERSION_NAMES = np.frombuffer(b"13121110s3s2d1d2d3", np.uint8).copy()
 _MOST = U(99)
 
 
-@byte_helper
+@rare_byte_helper
 def _next_item(data, at, kind):
     return at + CODE if kind == CODE else at + EXTENSION + be16(data, at + U(2))
 
 
-@byte_helper
+@rare_byte_helper
 def _count(data, begin, end, kind):
     """Items of a list, at most 99."""
     count, at = U(0), begin
@@ -50,7 +50,7 @@ def _count(data, begin, end, kind):
     return min(count, _MOST)
 
 
-@byte_helper
+@rare_byte_helper
 def _put_decimals(data, begin, end, kind, fact, which, out):
     """The items of a list as JA3 writes them."""
     at, is_first = begin, True
@@ -65,7 +65,7 @@ def _put_decimals(data, begin, end, kind, fact, which, out):
         is_first = False
 
 
-@byte_helper
+@rare_byte_helper
 def _put_point_formats(data, begin, end, fact, out):
     at = begin
     while at < end:
@@ -75,7 +75,7 @@ def _put_point_formats(data, begin, end, fact, out):
         at += U(1)
 
 
-@byte_helper
+@rare_byte_helper
 def put_ja3(data, version, lists, fact, out):
     """Version, ciphers, extensions, groups, point formats."""
     ciphers, ciphers_end, extensions, extensions_end = lists
@@ -95,7 +95,7 @@ def put_ja3(data, version, lists, fact, out):
     _put_point_formats(data, formats, formats_end, fact, out)
 
 
-@byte_helper
+@rare_byte_helper
 def put_ja3s(data, version, cipher, extensions, extensions_end, fact, out):
     """Version, cipher, extensions of the server's hello."""
     begin_text(fact, JA3S)
@@ -106,7 +106,7 @@ def put_ja3s(data, version, cipher, extensions, extensions_end, fact, out):
     _put_decimals(data, extensions, extensions_end, EXTENSION, fact, JA3S, out)
 
 
-@byte_helper
+@rare_byte_helper
 def _put_hexes(data, begin, end, kind, fact, out):
     """The items of a list as JA4 writes them, in their order; server name and ALPN are in its first part."""
     at, is_first = begin, True
@@ -121,14 +121,14 @@ def _put_hexes(data, begin, end, kind, fact, out):
         is_first = False
 
 
-@byte_helper
+@rare_byte_helper
 def _swap(out, a, b):
     first, second = be32(out, a), be32(out, b)
     put_quad(out, a, U32(swap32(second)))
     put_quad(out, b, U32(swap32(first)))
 
 
-@byte_helper
+@rare_byte_helper
 def _sift(out, base, root, count):
     """Let an item sink to its place in the heap of those behind it."""
     child = U(2) * root + U(1)
@@ -142,7 +142,7 @@ def _sift(out, base, root, count):
         child = U(2) * root + U(1)
 
 
-@byte_helper
+@rare_byte_helper
 def _sort(out, base, count):
     """Sort items of four hexadecimal digits and a comma by heapsort: no list, however long, makes it quadratic."""
     root = count // U(2)
@@ -155,14 +155,14 @@ def _sort(out, base, count):
         _sift(out, base, U(0), count)
 
 
-@byte_helper
+@rare_byte_helper
 def _put_sorted(data, begin, end, kind, fact, out):
     base = U(fact.stop)
     _put_hexes(data, begin, end, kind, fact, out)
     _sort(out, base, (U(fact.stop) - base + U(1)) // U(5))
 
 
-@byte_helper
+@rare_byte_helper
 def _put_version(version, fact, out):
     for i in range(len(_VERSIONS)):
         if _VERSIONS[i] == version:
@@ -173,18 +173,18 @@ def _put_version(version, fact, out):
     put_byte(fact, JA4, out, _ZERO)
 
 
-@byte_helper
+@rare_byte_helper
 def _put_two_digits(value, fact, out):
     put_byte(fact, JA4, out, _ZERO + U8(value // U(10)))
     put_byte(fact, JA4, out, _ZERO + U8(value % U(10)))
 
 
-@byte_helper
+@rare_byte_helper
 def _is_alphanumeric(byte):
     return 0x30 <= byte <= 0x39 or 0x41 <= byte <= 0x5A or 0x61 <= byte <= 0x7A
 
 
-@byte_helper
+@rare_byte_helper
 def _put_protocol(data, begin, end, fact, out):
     """First and last character of the first protocol; of its hexadecimal digits where one is not alphanumeric."""
     name, name_end = first_protocol(data, begin, end)
@@ -201,7 +201,7 @@ def _put_protocol(data, begin, end, fact, out):
         put_hex(fact, JA4, out, U(last), 1)
 
 
-@byte_helper
+@rare_byte_helper
 def put_ja4(data, version, lists, carrier, fact, out):
     """Its three parts, each behind an underscore but the first."""
     ciphers, ciphers_end, extensions, extensions_end = lists

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowgauge.kernels._jit import byte_helper
+from flowgauge.kernels._jit import rare_byte_helper
 from flowgauge.kernels.bytes import be16
 from flowgauge.kernels.facts import SERVER_NAME, TLS_ALPN, begin_text, put_byte
 
@@ -34,24 +34,24 @@ for _byte in b"abcdefghijklmnopqrstuvwxyz0123456789-._":
     _HOST[ord(chr(_byte).upper())] = _byte
 
 
-@byte_helper
+@rare_byte_helper
 def is_grease(code):
     """RFC 8701 §2."""
     return code & U(0x0F0F) == U(0x0A0A) and code >> U(8) == code & U(0xFF)
 
 
-@byte_helper
+@rare_byte_helper
 def be24(data, at):
     return U(data[at]) << U(16) | be16(data, at + U(1))
 
 
-@byte_helper
+@rare_byte_helper
 def message_end(data, begin):
     """Where the message that begins here ends, whether that is there or not; its first four bytes are."""
     return begin + U(4) + be24(data, begin + U(1))
 
 
-@byte_helper
+@rare_byte_helper
 def vector(data, at, end, width):
     """Begin and end of what follows its own length of one or two bytes."""
     if at + width > end:
@@ -60,7 +60,7 @@ def vector(data, at, end, width):
     return at + width, min(at + width + size, end)
 
 
-@byte_helper
+@rare_byte_helper
 def client_lists(data, begin, end, carrier):
     """Begin and end of the cipher suites, and of the extensions."""
     _, at = vector(data, begin + _SESSION, end, U(1))
@@ -72,7 +72,7 @@ def client_lists(data, begin, end, carrier):
     return ciphers, ciphers_end, extensions, extensions_end
 
 
-@byte_helper
+@rare_byte_helper
 def server_choice(data, begin, end):
     """Where the cipher suite is, and begin and end of the extensions; drafts of TLS 1.3 up to 21 have no session id."""
     if data[begin + U(4)] == 0x7F:
@@ -84,7 +84,7 @@ def server_choice(data, begin, end):
     return cipher, extensions, extensions_end
 
 
-@byte_helper
+@rare_byte_helper
 def extension(data, begin, end, kind):
     """Begin and end of the body of the first extension of this type; 0 and 0 where there is none."""
     at = begin
@@ -96,7 +96,7 @@ def extension(data, begin, end, kind):
     return U(0), U(0)
 
 
-@byte_helper
+@rare_byte_helper
 def highest_version(data, begin, end, legacy, carrier):
     """Highest version that a client offers in these extensions, else `legacy`; numbers of DTLS count down."""
     body, body_end = extension(data, begin, end, EXTENSION_VERSIONS)
@@ -113,14 +113,14 @@ def highest_version(data, begin, end, legacy, carrier):
     return legacy if best == U(0) else best
 
 
-@byte_helper
+@rare_byte_helper
 def plain_version(version):
     """The version as users know it: drafts of TLS 1.3, and Facebook's of it, are TLS 1.3."""
     family = version >> U(8)
     return TLS13 if family == U(0x7F) or family == U(0xFB) else version
 
 
-@byte_helper
+@rare_byte_helper
 def first_protocol(data, begin, end):
     """Begin and end of the first name in ALPN (RFC 7301 §3.1); equal where there is none, or not all of it."""
     body, body_end = extension(data, begin, end, EXTENSION_ALPN)
@@ -130,7 +130,7 @@ def first_protocol(data, begin, end):
     return at + U(1), at + U(1) + U(data[at])
 
 
-@byte_helper
+@rare_byte_helper
 def put_alpn(data, begin, end, fact, out):
     """The first protocol that is offered, where it can be printed."""
     name, name_end = first_protocol(data, begin, end)
@@ -145,7 +145,7 @@ def put_alpn(data, begin, end, fact, out):
         name += U(1)
 
 
-@byte_helper
+@rare_byte_helper
 def put_server_name(data, begin, end, fact, out):
     """The host name that the client asks for (RFC 6066 §3), in small letters and without a dot at its end."""
     body, body_end = extension(data, begin, end, EXTENSION_SERVER_NAME)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowgauge.kernels._jit import byte_helper
+from flowgauge.kernels._jit import rare_byte_helper
 from flowgauge.kernels.bytes import be16, be32
 from flowgauge.kernels.facts import (
     DEVICE_NAME,
@@ -32,7 +32,7 @@ _DOT = np.uint8(ord("."))
 _REALM = U(0x0014)
 
 
-@byte_helper
+@rare_byte_helper
 def is_dhcp(data, at, end):
     """A BOOTP message with DHCP's options."""
     if end < at + _DHCP_OPTIONS:
@@ -41,7 +41,7 @@ def is_dhcp(data, at, end):
     return known and be32(data, at + _DHCP_OPTIONS - U(4)) == _COOKIE
 
 
-@byte_helper
+@rare_byte_helper
 def _find_option(data, at, end, code):
     """Range of the first DHCP option of a code; an empty one where there is none."""
     while at < end and data[at] != _END:
@@ -59,7 +59,7 @@ def _find_option(data, at, end, code):
     return end, end
 
 
-@byte_helper
+@rare_byte_helper
 def _put(fact, which, data, at, end, out):
     while end > at and data[end - U(1)] == 0:  # some end their texts as in C
         end -= U(1)
@@ -68,7 +68,7 @@ def _put(fact, which, data, at, end, out):
         put_bytes(fact, which, data, at, end, out)
 
 
-@byte_helper
+@rare_byte_helper
 def dissect_dhcp(data, begin, end, fact, out):
     """A client's host name, and its vendor class."""
     if not is_dhcp(data, begin, end):
@@ -80,13 +80,13 @@ def dissect_dhcp(data, begin, end, fact, out):
     _put(fact, HTTP_USER_AGENT, data, at, stop, out)
 
 
-@byte_helper
+@rare_byte_helper
 def _v6_options(data, at):
     """Where a DHCPv6 message's options begin: behind the type and an id, or a relay's two addresses."""
     return at + (U(34) if data[at] == _RELAY or data[at] == _RELAY + 1 else U(4))
 
 
-@byte_helper
+@rare_byte_helper
 def is_dhcpv6(data, at, end):
     """A known type, and options that end where the message does."""
     if end < at + U(8) or data[at] == 0 or data[at] > 13:
@@ -99,7 +99,7 @@ def is_dhcpv6(data, at, end):
     return here == end
 
 
-@byte_helper
+@rare_byte_helper
 def _find_v6_option(data, at, end, code):
     while at < end and end - at >= U(4):
         size = be16(data, at + U(2))
@@ -111,7 +111,7 @@ def _find_v6_option(data, at, end, code):
     return end, end
 
 
-@byte_helper
+@rare_byte_helper
 def _put_labels(fact, which, data, at, end, out):
     """A name in DNS' form, without compression; what is broken ends it."""
     begin_text(fact, which)
@@ -127,7 +127,7 @@ def _put_labels(fact, which, data, at, end, out):
         at += U(1) + size
 
 
-@byte_helper
+@rare_byte_helper
 def dissect_dhcpv6(data, begin, end, fact, out):
     """A client's full name (RFC 4704), and its vendor class."""
     if end < begin + U(8):
@@ -141,7 +141,7 @@ def dissect_dhcpv6(data, begin, end, fact, out):
         _put(fact, HTTP_USER_AGENT, data, at + U(6), stop, out)
 
 
-@byte_helper
+@rare_byte_helper
 def is_netbios_name(data, at, end):
     """Whether an encoded name is here: its length, and half a byte in each of the letters A to P."""
     if end < at + U(1) + _NETBIOS_NAME or data[at] != _NETBIOS_NAME:
@@ -152,12 +152,12 @@ def is_netbios_name(data, at, end):
     return at == stop
 
 
-@byte_helper
+@rare_byte_helper
 def _character(data, at):
     return np.uint8((data[at] - _A) << 4 | (data[at + U(1)] - _A))
 
 
-@byte_helper
+@rare_byte_helper
 def put_netbios_name(fact, which, data, at, out):
     """The name that is encoded here (:func:`is_netbios_name`), without padding and its last byte, a kind."""
     begin, last = at + U(1), at + _NETBIOS_NAME - U(1)
@@ -169,7 +169,7 @@ def put_netbios_name(fact, which, data, at, out):
         begin += U(2)
 
 
-@byte_helper
+@rare_byte_helper
 def is_netbios_ns(data, at, end):
     """A message of the name service: one question or one record, for a NetBIOS name."""
     if end < at + U(50) or be16(data, at + U(4)) + be16(data, at + U(6)) != U(1):
@@ -177,7 +177,7 @@ def is_netbios_ns(data, at, end):
     return is_netbios_name(data, at + U(12), end)
 
 
-@byte_helper
+@rare_byte_helper
 def dissect_netbios_ns(data, begin, end, fact, out):
     """The name that is asked for, or that the sender registers."""
     if not is_netbios_ns(data, begin, end):
@@ -194,7 +194,7 @@ def dissect_netbios_ns(data, begin, end, fact, out):
         fact.dns_rcode = np.int16(flags & U(15))
 
 
-@byte_helper
+@rare_byte_helper
 def is_netbios_dgm(data, at, end):
     """A datagram (RFC 1002 §4.4): its kind, flags, source port 138, and the sender's name."""
     if end < at + U(48) or data[at] < 0x10 or data[at] > 0x12 or data[at + U(1)] > 15:
@@ -202,14 +202,14 @@ def is_netbios_dgm(data, at, end):
     return be16(data, at + U(8)) == U(138) and is_netbios_name(data, at + U(14), end)
 
 
-@byte_helper
+@rare_byte_helper
 def dissect_netbios_dgm(data, begin, end, fact, out):
     """The sender's name."""
     if is_netbios_dgm(data, begin, end):
         put_netbios_name(fact, DEVICE_NAME, data, begin + U(14), out)
 
 
-@byte_helper
+@rare_byte_helper
 def dissect_stun(data, begin, end, fact, out):
     """The realm that a message names, if none was named before."""
     if end < begin + U(20) or fact.length[SERVER_NAME] > 0:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowgauge.kernels._jit import byte_helper
+from flowgauge.kernels._jit import rare_byte_helper
 from flowgauge.kernels.facts import (
     HTTP_CONTENT_TYPE,
     HTTP_METHOD,
@@ -59,12 +59,12 @@ _LONGEST_METHOD = U(20)
 _LONGEST_HOST = U(255)
 
 
-@byte_helper
+@rare_byte_helper
 def _digit(data, at):
     return data[at] >= 48 and data[at] <= 57
 
 
-@byte_helper
+@rare_byte_helper
 def is_status_line(data, at, end):
     """`HTTP/1.1 200`."""
     if end < at + U(12) or word(data, at, end) >> U(8) != _VERSION or data[at + U(8)] != SPACE:
@@ -72,7 +72,7 @@ def is_status_line(data, at, end):
     return _digit(data, at + U(9)) and _digit(data, at + U(10)) and _digit(data, at + U(11))
 
 
-@byte_helper
+@rare_byte_helper
 def _target_fits(data, at, end, method):
     """Whether the target of a request is one of the four forms (RFC 9112 §3.2)."""
     if at >= end:
@@ -87,7 +87,7 @@ def _target_fits(data, at, end, method):
     return folded(data, at, end) & _FOUR == _HTTP & _FOUR and end >= at + U(4)
 
 
-@byte_helper
+@rare_byte_helper
 def is_request_line(data, at, end):
     """Whether an HTTP/1 request begins here; a line that does not end yet may be one."""
     method = which_prefix(word(data, at, end), METHODS)
@@ -104,7 +104,7 @@ def is_request_line(data, at, end):
     return stop >= target + U(9) and word(data, stop - U(8), stop) >> U(8) == _VERSION
 
 
-@byte_helper
+@rare_byte_helper
 def is_sip_line(data, at, end):
     """Whether a SIP request or answer begins here."""
     first = word(data, at, end)
@@ -117,21 +117,21 @@ def is_sip_line(data, at, end):
     return scheme & _FOUR == _SIP & _FOUR or scheme & _FIVE == _SIPS & _FIVE or scheme & _FOUR == _TEL & _FOUR
 
 
-@byte_helper
+@rare_byte_helper
 def _put(fact, which, data, at, end, out):
     if at < end:
         begin_text(fact, which)
         put_bytes(fact, which, data, at, end, out)
 
 
-@byte_helper
+@rare_byte_helper
 def _put_host(fact, data, at, end, out):
     at, end = without_port(data, at, end)
     if end - at <= _LONGEST_HOST:
         _put(fact, SERVER_NAME, data, at, end, out)
 
 
-@byte_helper
+@rare_byte_helper
 def _authority(data, at, end):
     """Range of `host:port` in `scheme://host:port/path`; an empty one in a target without."""
     colon = find(data, at, min(end, at + U(8)), COLON)
@@ -143,7 +143,7 @@ def _authority(data, at, end):
     return begin, min(find(data, begin, end, SLASH), find(data, begin, end, QUESTION))
 
 
-@byte_helper
+@rare_byte_helper
 def _request(data, begin, end, fact, out):
     """A request's method, host, path (without the query) and user agent."""
     stop = find(data, begin, end, LF)
@@ -164,7 +164,7 @@ def _request(data, begin, end, fact, out):
     _put(fact, HTTP_USER_AGENT, data, agent, agent_end, out)
 
 
-@byte_helper
+@rare_byte_helper
 def _answer(data, begin, end, fact, out):
     """An answer's status and content type."""
     if not is_status_line(data, begin, end):
@@ -177,7 +177,7 @@ def _answer(data, begin, end, fact, out):
     _put(fact, HTTP_CONTENT_TYPE, data, fields[4], fields[5], out)
 
 
-@byte_helper
+@rare_byte_helper
 def dissect_http(data, up_begin, up_end, down_begin, down_end, fact, out):
     """The first request and the first answer of a connection."""
     if is_status_line(data, up_begin, up_end):
@@ -187,7 +187,7 @@ def dissect_http(data, up_begin, up_end, down_begin, down_end, fact, out):
     _answer(data, down_begin, down_end, fact, out)
 
 
-@byte_helper
+@rare_byte_helper
 def dissect_ssdp(data, begin, end, fact, out):
     """One message's method, and what its sender says of its software."""
     if not is_status_line(data, begin, end):
@@ -197,7 +197,7 @@ def dissect_ssdp(data, begin, end, fact, out):
     _put(fact, HTTP_USER_AGENT, data, fields[2], fields[3], out)
 
 
-@byte_helper
+@rare_byte_helper
 def _sip_host(data, begin, end, fact, out):
     """Host of a request's target: `sip:user@host:port;parameters`."""
     stop = find(data, begin, end, LF)
@@ -213,7 +213,7 @@ def _sip_host(data, begin, end, fact, out):
     _put_host(fact, data, scheme + U(1), last, out)
 
 
-@byte_helper
+@rare_byte_helper
 def dissect_sip(data, up_begin, up_end, down_begin, down_end, fact, out):
     """Host of the first request, and the first user agent that is named, the asking side's before the other's."""
     if word(data, up_begin, up_end) == _SIP_VERSION:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flowgauge.kernels._jit import byte_helper, helper, inline_byte_helper, inline_helper
+from flowgauge.kernels._jit import byte_helper, helper, inline_byte_helper, inline_helper, rare_byte_helper
 from flowgauge.kernels.answers import Answers, find_answer, remember_answer
 from flowgauge.kernels.bytes import be16
 from flowgauge.kernels.dns import (
@@ -141,7 +141,7 @@ def head_range(f, d, arena):
     return U64(number * HEAD_BYTES), U64(number * HEAD_BYTES + length)
 
 
-@byte_helper
+@rare_byte_helper
 def dissect_heads(f, flow, k):
     """Find what the heads of a flow hold."""
     fact, data, is_udp = k.fact[0], k.arena.data, flow.protocol == UDP
@@ -197,7 +197,7 @@ def _has_all(f, d, begin, end, data):
     return I64(end - begin) >= I64(f.most[d]) or is_whole(f.service, data, begin, end, d == 0)
 
 
-@byte_helper
+@rare_byte_helper
 def _keep_segment(q, f, d, data, flow, k, skip, place, count):
     """Keep what is worth it of a segment's payload, which goes to `place` of its stream."""
     arena, stop = k.arena, U64(q.payload_offset) + U64(q.payload_caplen)
@@ -231,7 +231,7 @@ def queue(f, slot, k):
         k.cursor[DUE] += 1
 
 
-@byte_helper
+@rare_byte_helper
 def _keep_datagram(q, f, d, data, flow, k):
     """Keep what is worth it of a datagram."""
     arena, begin = k.arena, U64(q.payload_offset)
@@ -330,7 +330,7 @@ def _learn(q, data, begin, end, k):
         left -= U64(1)
 
 
-@byte_helper
+@rare_byte_helper
 def note_message(q, f, d, data, k):
     """Note a DNS message: how long its answer took, and what that tells."""
     begin, end = _message_range(q, data)

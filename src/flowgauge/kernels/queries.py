@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowgauge.kernels._jit import byte_helper
+from flowgauge.kernels._jit import rare_byte_helper
 from flowgauge.kernels.bytes import be16
 from flowgauge.kernels.dns import (
     AAAA,
@@ -41,7 +41,7 @@ _MX = U(15)
 _COMMA = np.uint8(ord(","))
 
 
-@byte_helper
+@rare_byte_helper
 def _put_whole_name(data, begin, end, at, fact, which, out):
     """A text of one name; none where that is broken."""
     begin_text(fact, which)
@@ -49,7 +49,7 @@ def _put_whole_name(data, begin, end, at, fact, which, out):
         fact.length[which] = U32(0)
 
 
-@byte_helper
+@rare_byte_helper
 def _question(data, begin, end, fact, out):
     """The first question; of an announcement without one, the name of what it announces."""
     at = begin + HEADER
@@ -65,7 +65,7 @@ def _question(data, begin, end, fact, out):
     _put_whole_name(data, begin, end, at, fact, DNS_QUERY, out)
 
 
-@byte_helper
+@rare_byte_helper
 def _name_in(kind, first):
     """Where the name begins in a record's data, 0 for kinds that hold none."""
     if kind == CNAME or kind == PTR or kind == NS:
@@ -75,7 +75,7 @@ def _name_in(kind, first):
     return first + U(2) if kind == _MX else U(0)
 
 
-@byte_helper
+@rare_byte_helper
 def _answers(data, begin, end, fact, out):
     """Addresses and names of the answer section."""
     begin_text(fact, DNS_ANSWERS)
@@ -96,7 +96,7 @@ def _answers(data, begin, end, fact, out):
         left -= U(1)
 
 
-@byte_helper
+@rare_byte_helper
 def _device(data, begin, end, fact, out):
     """Whose address an mDNS answer tells, in any of its sections: the sender's own name."""
     at, left = questions_end(data, begin, end), MOST_RECORDS
@@ -111,7 +111,7 @@ def _device(data, begin, end, fact, out):
         left -= 1
 
 
-@byte_helper
+@rare_byte_helper
 def _message(data, begin, end, tells_device, fact, out):
     if question_count(data, begin) + answer_count(data, begin) > U(0) and fact.length[DNS_QUERY] == 0:
         _question(data, begin, end, fact, out)
@@ -124,7 +124,7 @@ def _message(data, begin, end, tells_device, fact, out):
         _device(data, begin, end, fact, out)
 
 
-@byte_helper
+@rare_byte_helper
 def _direction(data, begin, end, tells_device, fact, out):
     at, left = begin, _MOST_MESSAGES
     while left > 0 and end >= at + U(2) + HEADER:
@@ -135,7 +135,7 @@ def _direction(data, begin, end, tells_device, fact, out):
         left -= 1
 
 
-@byte_helper
+@rare_byte_helper
 def dissect_dns(data, up_begin, up_end, down_begin, down_end, tells_device, fact, out):
     """Both directions; `tells_device`: who answers answers for itself (mDNS, LLMNR)."""
     _direction(data, up_begin, up_end, tells_device, fact, out)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from flowgauge.kernels import signs
-from flowgauge.kernels._jit import byte_helper
+from flowgauge.kernels._jit import rare_byte_helper
 from flowgauge.kernels.bytes import be16
 from flowgauge.kernels.dialogue import line_signs, of_both, of_signs
 from flowgauge.kernels.dtls import dissect_dtls, is_whole_dtls_hello
@@ -121,7 +121,7 @@ _MOST_FRAMED = U(1500)  # bytes of a datagram in a stream
 _MOST_PACKETS = 16  # datagrams among which two of RTP are looked for
 
 
-@byte_helper
+@rare_byte_helper
 def _stream_text(data, at, end, client_port, server_port):
     """Streams that begin with text."""
     if is_status_line(data, at, end):
@@ -137,7 +137,7 @@ def _stream_text(data, at, end, client_port, server_port):
     return of_signs(line_signs(data, at, end), client_port, server_port)
 
 
-@byte_helper
+@rare_byte_helper
 def _stream_form(data, at, end, client_port, server_port):
     """Streams of binary messages."""
     sure = max(signs.tls(data, at, end), signs.old_hello(data, at, end))
@@ -163,7 +163,7 @@ def _stream_form(data, at, end, client_port, server_port):
     return _stream_of_messages(data, at, end, client_port, server_port)
 
 
-@byte_helper
+@rare_byte_helper
 def _stream_of_messages(data, at, end, client_port, server_port):
     """Streams of what is sent in datagrams otherwise, each behind its length."""
     if end < at + PREFIX:
@@ -186,7 +186,7 @@ def _stream_of_messages(data, at, end, client_port, server_port):
     return DNS, sure
 
 
-@byte_helper
+@rare_byte_helper
 def _stream(data, at, end, client_port, server_port):
     service, sure = _stream_text(data, at, end, client_port, server_port)
     if service == UNKNOWN:
@@ -196,7 +196,7 @@ def _stream(data, at, end, client_port, server_port):
     return service, sure
 
 
-@byte_helper
+@rare_byte_helper
 def _datagram_names(data, at, end, client_port, server_port):
     """DNS and its kin, which the port tells apart."""
     if is_netbios_ns(data, at, end):
@@ -210,7 +210,7 @@ def _datagram_names(data, at, end, client_port, server_port):
     return DNS, signs.dns(data, at, end, not signs.on_port(_PORT_DNS, client_port, server_port))
 
 
-@byte_helper
+@rare_byte_helper
 def _datagram_text(data, at, end, client_port, server_port):
     """Datagrams of text."""
     if which_prefix(word(data, at, end), _SSDP) >= 0:
@@ -222,7 +222,7 @@ def _datagram_text(data, at, end, client_port, server_port):
     return UNKNOWN, CANDIDATE
 
 
-@byte_helper
+@rare_byte_helper
 def _datagram_hosts(data, at, end, client_port, server_port):
     """Datagrams in which hosts name themselves."""
     if is_dhcp(data, at, end):
@@ -235,7 +235,7 @@ def _datagram_hosts(data, at, end, client_port, server_port):
     return UNKNOWN, CANDIDATE
 
 
-@byte_helper
+@rare_byte_helper
 def _datagram_form(data, at, end, client_port, server_port):
     """Datagrams of binary messages."""
     sure = signs.quic(data, at, end)
@@ -263,7 +263,7 @@ def _datagram_form(data, at, end, client_port, server_port):
     return (RTCP, sure) if sure > 0 else (UNKNOWN, CANDIDATE)
 
 
-@byte_helper
+@rare_byte_helper
 def _datagram_candidate(data, at, end, client_port, server_port):
     """Datagrams that are nothing by themselves."""
     if signs.may_be_wireguard(data, at, end):
@@ -271,7 +271,7 @@ def _datagram_candidate(data, at, end, client_port, server_port):
     return RTP if signs.may_be_rtp(data, at, end) else UNKNOWN, CANDIDATE
 
 
-@byte_helper
+@rare_byte_helper
 def _datagram(data, at, end, client_port, server_port):
     service, sure = _datagram_hosts(data, at, end, client_port, server_port)
     if sure == 0:
@@ -283,7 +283,7 @@ def _datagram(data, at, end, client_port, server_port):
     return (service, sure) if sure > 0 else _datagram_candidate(data, at, end, client_port, server_port)
 
 
-@byte_helper
+@rare_byte_helper
 def _look(data, at, end, is_udp, client_port, server_port):
     if end <= at:
         return UNKNOWN, CANDIDATE
@@ -292,7 +292,7 @@ def _look(data, at, end, is_udp, client_port, server_port):
     return _stream(data, at, end, client_port, server_port)
 
 
-@byte_helper
+@rare_byte_helper
 def first_look(data, begin, end, is_udp, client_port, server_port, is_up):
     """(service, confidence, bytes to keep) by the first payload of a direction, of UDP the bare datagram.
 
@@ -305,7 +305,7 @@ def first_look(data, begin, end, is_udp, client_port, server_port, is_up):
     return service, sure, KEEP[service]
 
 
-@byte_helper
+@rare_byte_helper
 def _first_datagram(data, begin, end):
     """Range of the first datagram of a sequence, as far as it was kept."""
     if end < begin + PREFIX:
@@ -313,12 +313,12 @@ def _first_datagram(data, begin, end):
     return begin + PREFIX, min(begin + PREFIX + be16(data, begin), end)
 
 
-@byte_helper
+@rare_byte_helper
 def _holds_datagram(data, begin, end):
     return end >= begin + PREFIX and end >= begin + PREFIX + be16(data, begin)
 
 
-@byte_helper
+@rare_byte_helper
 def _count_datagrams(data, begin, end, most):
     """Whole datagrams in a range, `most` at most, and where the last one begins."""
     count, last = 0, begin
@@ -328,7 +328,7 @@ def _count_datagrams(data, begin, end, most):
     return count, last
 
 
-@byte_helper
+@rare_byte_helper
 def _is_rtp(data, begin, end):
     """Whether two packets of one source follow each other in a sequence of datagrams."""
     earlier, left = U(0), _MOST_PACKETS
@@ -343,7 +343,7 @@ def _is_rtp(data, begin, end):
     return False
 
 
-@byte_helper
+@rare_byte_helper
 def _is_whole_quic(data, begin, end):
     """The client goes on from hellos to other packets, or has sent more than hellos take."""
     count, last = _count_datagrams(data, begin, end, _MOST_HELLOS)
@@ -353,7 +353,7 @@ def _is_whole_quic(data, begin, end):
     return count == _MOST_HELLOS or first & _LONG_HEADER == 0
 
 
-@byte_helper
+@rare_byte_helper
 def is_whole(service, data, begin, end, is_up):
     """Whether the bytes kept of a direction hold all that the dissector of a service reads of it."""
     end = min(end, U(len(data)))
@@ -378,7 +378,7 @@ def is_whole(service, data, begin, end, is_up):
     return _holds_datagram(data, begin, end)
 
 
-@byte_helper
+@rare_byte_helper
 def _combined(up, up_sure, down, down_sure):
     """What is said of a flow by what is said of both directions."""
     if up != down:
@@ -391,7 +391,7 @@ def _combined(up, up_sure, down, down_sure):
     return up, max(sure, FORM) if min(up_sure, down_sure) > 0 else sure
 
 
-@byte_helper
+@rare_byte_helper
 def _judge_direction(data, begin, end, is_udp, client_port, server_port):
     at, stop = begin, end
     if is_udp:
@@ -402,7 +402,7 @@ def _judge_direction(data, begin, end, is_udp, client_port, server_port):
     return service, sure
 
 
-@byte_helper
+@rare_byte_helper
 def judge(data, up_begin, up_end, down_begin, down_end, is_udp, client_port, server_port):
     """(service, confidence) by what was kept of both directions; (0, 0) where that is of none."""
     size = U(len(data))
@@ -417,7 +417,7 @@ def judge(data, up_begin, up_end, down_begin, down_end, is_udp, client_port, ser
     return (service, sure) if sure > 0 else (UNKNOWN, CANDIDATE)
 
 
-@byte_helper
+@rare_byte_helper
 def _dissect_datagram(service, data, begin, end, fact, out):
     """Services of which each side's first datagram is read by itself."""
     at, stop = _first_datagram(data, begin, end)
@@ -435,7 +435,7 @@ def _dissect_datagram(service, data, begin, end, fact, out):
         dissect_stun(data, at, stop, fact, out)
 
 
-@byte_helper
+@rare_byte_helper
 def dissect(service, data, up_begin, up_end, down_begin, down_end, is_udp, fact, out):
     """Put into `fact` and `out` what the bytes kept of both directions say; QUIC's hello is encrypted, see names/."""
     size = U(len(data))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowgauge.kernels._jit import byte_helper
+from flowgauge.kernels._jit import rare_byte_helper
 from flowgauge.kernels.bytes import be16, be32, be64
 from flowgauge.kernels.hosts import is_netbios_name
 from flowgauge.kernels.quic import is_quic_version, looks_like_quic
@@ -22,13 +22,13 @@ _CHANGE_CIPHER, _ALERT, _HANDSHAKE, _APPLICATION = 20, 21, 22, 23
 _CLIENT_HELLO, _SERVER_HELLO = 1, 2
 
 
-@byte_helper
+@rare_byte_helper
 def on_port(port, client_port, server_port):
     """Whether either side has a port: which of them serves is not always known."""
     return client_port == port or server_port == port
 
 
-@byte_helper
+@rare_byte_helper
 def _is_record_header(data, at, end):
     """As far as it is there, a header of TLS 1.0 to 1.3."""
     if data[at] < _CHANGE_CIPHER or data[at] > _APPLICATION:
@@ -38,7 +38,7 @@ def _is_record_header(data, at, end):
     return end <= at + U(2) or data[at + U(2)] <= 4
 
 
-@byte_helper
+@rare_byte_helper
 def _record(data, at, end):
     """A TLS record that begins a stream whose beginning was not captured: what follows it must be one as well."""
     kind, size = data[at], be16(data, at + U(3))
@@ -52,7 +52,7 @@ def _record(data, at, end):
     return FORM
 
 
-@byte_helper
+@rare_byte_helper
 def tls(data, at, end):
     """RFC 8446 §5.1; the first handshake message is a hello."""
     if end < at + U(7) or not _is_record_header(data, at, end):
@@ -68,13 +68,13 @@ def tls(data, at, end):
     return _record(data, at, end)
 
 
-@byte_helper
+@rare_byte_helper
 def may_be_tls(data, at, end):
     """Whether a stream that has sent less than a hello's beginning may go on as one."""
     return end > at + U(1) and end < at + U(7) and data[at] == _HANDSHAKE and _is_record_header(data, at, end)
 
 
-@byte_helper
+@rare_byte_helper
 def old_hello(data, at, end):
     """A client's hello in the form of SSL 2 (RFC 5246 appendix E.2)."""
     if end < at + U(11) or data[at] < 0x80 or data[at + U(2)] != 1:
@@ -90,7 +90,7 @@ def old_hello(data, at, end):
 _FF_SMB = tuple(packed(b"%cSMB" % first) >> U(32) for first in (0xFF, 0xFE, 0xFD, 0xFC))
 
 
-@byte_helper
+@rare_byte_helper
 def smb(data, at, end):
     """[MS-SMB2] §2.1 behind a length; a NetBIOS session (RFC 1002 §4.3.2), which carries nothing else today."""
     if end < at + U(8):
@@ -107,7 +107,7 @@ _COOKIE, _NEGOTIATION = small(b"cookie: "), U(0x0800)
 _PORT_RDP = 3389
 
 
-@byte_helper
+@rare_byte_helper
 def rdp(data, at, end, client_port, server_port):
     """[MS-RDPBCGR] §2.2.1: an X.224 connection request or confirmation, with a cookie or a negotiation."""
     if end < at + U(11) or be16(data, at) != U(0x0300):
@@ -130,7 +130,7 @@ _MQTT, _MQISDP = packed(b"\0\x04MQTT") >> U(16), packed(b"\0\x06MQIsdp")
 _PORT_MQTT = 1883
 
 
-@byte_helper
+@rare_byte_helper
 def mqtt(data, at, end, client_port, server_port):
     """MQTT 3.1 to 5.0 §3.1: CONNECT; its answer alone is told by the port."""
     if end < at + U(4):
@@ -155,7 +155,7 @@ def mqtt(data, at, end, client_port, server_port):
 _HANDSHAKE_NAME = packed(b"\x13BitTorr"), packed(b"ent prot")
 
 
-@byte_helper
+@rare_byte_helper
 def bittorrent_stream(data, at, end):
     """BEP 3: the handshake."""
     if end < at + U(16):
@@ -171,7 +171,7 @@ _SEARCH = packed(b"BT-SEARC")
 _SYN, _STATE = U(0x4100), U(0x2100)
 
 
-@byte_helper
+@rare_byte_helper
 def bittorrent_datagram(data, at, end):
     """BEP 5: a dictionary whose last key says what it is; BEP 15: a tracker; BEP 14; BEP 29: the first of a µTP."""
     size = end - at
@@ -193,7 +193,7 @@ def bittorrent_datagram(data, at, end):
 _VERSIONS_FROM, _MOST_VERSIONS = U(5), 32
 
 
-@byte_helper
+@rare_byte_helper
 def quic(data, at, end):
     """RFC 9000 §17.2; a negotiation of versions (RFC 8999 §6) must list one that is known."""
     if not looks_like_quic(data, at, end):
@@ -218,7 +218,7 @@ _MAGIC_COOKIE = U(0x2112A442)
 _PORT_STUN = 3478
 
 
-@byte_helper
+@rare_byte_helper
 def _attributes_fit(data, at, end):
     """Whether STUN's attributes fill the bytes, each of a known range."""
     while at < end:
@@ -228,7 +228,7 @@ def _attributes_fit(data, at, end):
     return at == end
 
 
-@byte_helper
+@rare_byte_helper
 def stun(data, at, end, is_udp, client_port, server_port):
     """RFC 8489 §5; without the cookie RFC 3489 §11.1, whose attributes must fit."""
     if end < at + U(20) or data[at] >= 0x40:
@@ -247,7 +247,7 @@ def stun(data, at, end, is_udp, client_port, server_port):
     return FORM if _attributes_fit(data, at + U(20), end) else 0
 
 
-@byte_helper
+@rare_byte_helper
 def dtls(data, at, end):
     """RFC 6347 §4.1, RFC 9147 §4: records that fill the datagram; a handshake's first epoch is 0."""
     if end < at + U(13):
@@ -272,7 +272,7 @@ _PORT_NTP = 123
 _NTP_SIZE = U(48)
 
 
-@byte_helper
+@rare_byte_helper
 def ntp(data, at, end, client_port, server_port):
     """RFC 5905 §7.3, RFC 9327 §2 (control messages); nothing but port 123 tells it from other datagrams."""
     if not on_port(_PORT_NTP, client_port, server_port) or end < at + U(8):
@@ -292,7 +292,7 @@ _INITIATION, _RESPONSE, _COOKIE_REPLY = 1, 2, 3
 _INITIATION_SIZE, _RESPONSE_SIZE, _COOKIE_SIZE = U(148), U(92), U(64)
 
 
-@byte_helper
+@rare_byte_helper
 def wireguard(data, at, end, client_port, server_port):
     """The WireGuard protocol §5.4: handshake messages have sizes of their own; on its port longer ones are it too."""
     size = end - at
@@ -309,7 +309,7 @@ def wireguard(data, at, end, client_port, server_port):
     return PORT_AND_FORM if size > needed and on_port(_PORT_WIREGUARD, client_port, server_port) else 0
 
 
-@byte_helper
+@rare_byte_helper
 def may_be_wireguard(data, at, end):
     """A transport message: a counter below 2^32, and what is encrypted comes in units of 16 bytes."""
     size = end - at
@@ -318,7 +318,7 @@ def may_be_wireguard(data, at, end):
     return be32(data, at + U(4)) != U(0) and be32(data, at + U(12)) == U(0)
 
 
-@byte_helper
+@rare_byte_helper
 def is_wireguard_port(client_port, server_port):
     return on_port(_PORT_WIREGUARD, client_port, server_port)
 
@@ -327,7 +327,7 @@ _RESET_SIZES = np.array([0, 16, 20, 32, 64], np.uint64)  # of the HMAC in front:
 _EARLIEST, _LATEST = U(0x40000000), U(0x80000000)  # seconds: 2004 to 2038
 
 
-@byte_helper
+@rare_byte_helper
 def _is_reset(data, at, end, is_answer):
     """OpenVPN's first packet of a side, plain or with an HMAC, a packet id and a time in front (tls-auth)."""
     tail = U(17) if is_answer else U(5)  # acknowledgements: how many, one, and whose session; packet id
@@ -346,7 +346,7 @@ def _is_reset(data, at, end, is_answer):
     return False
 
 
-@byte_helper
+@rare_byte_helper
 def _is_encrypted_reset(data, at, end):
     """The same with tls-crypt: packet id 1 and a time behind the session."""
     if end < at + U(54):
@@ -355,7 +355,7 @@ def _is_encrypted_reset(data, at, end):
     return time >= _EARLIEST and time < _LATEST and be32(data, at + U(9)) == U(1)
 
 
-@byte_helper
+@rare_byte_helper
 def _is_wrapped_reset(data, at, end):
     """The same with tls-crypt-v2, where a key follows and the packet id's first half is of flags."""
     if end < at + U(128):
@@ -364,7 +364,7 @@ def _is_wrapped_reset(data, at, end):
     return time >= _EARLIEST and time < _LATEST and be16(data, at + U(11)) == U(1)
 
 
-@byte_helper
+@rare_byte_helper
 def openvpn(data, at, end):
     """OpenVPN network protocol: hard resets, the first packets of both sides, with key 0."""
     if end < at + U(14):
@@ -380,7 +380,7 @@ def openvpn(data, at, end):
     return SIGNATURE if fits and _is_encrypted_reset(data, at, end) else 0
 
 
-@byte_helper
+@rare_byte_helper
 def rtcp(data, at, end):
     """RFC 3550 §6: packets that fill the datagram; encrypted (RFC 3711 §3.4), a first one as long as it must be."""
     if end < at + U(8) or data[at] >> 6 != 2:
@@ -405,7 +405,7 @@ def rtcp(data, at, end):
 _RTP_HEADER = U(12)
 
 
-@byte_helper
+@rare_byte_helper
 def may_be_rtp(data, at, end):
     """RFC 3550 §5.1: version 2, a payload type in use (RFC 3551 §6), room for what the header says."""
     if end < at + _RTP_HEADER or data[at] >> 6 != 2:
@@ -424,7 +424,7 @@ def may_be_rtp(data, at, end):
 _MOST_SKIPPED = U(100)  # sequence numbers between two packets, of which those between are lost or not kept
 
 
-@byte_helper
+@rare_byte_helper
 def follow(data, first, second):
     """Whether the RTP packet at `second` follows that at `first`: same source, sequence and time risen."""
     source = be32(data, first + U(8))
@@ -441,7 +441,7 @@ _LONGEST_NAME = U(255)
 _PORT_DNS, _PORT_MDNS, _PORT_LLMNR = 53, 5353, 5355
 
 
-@byte_helper
+@rare_byte_helper
 def _name_end(data, at, end, is_strict):
     """Where that begins which follows an uncompressed name, 0 where there is none; `is_strict`: of visible ASCII."""
     begin = at
@@ -460,7 +460,7 @@ def _name_end(data, at, end, is_strict):
     return U(0)
 
 
-@byte_helper
+@rare_byte_helper
 def _asks(data, at, end, is_strict):
     """Where that begins which follows a question of known class, 0 where there is none."""
     after = _name_end(data, at, end, is_strict)
@@ -474,7 +474,7 @@ def _asks(data, at, end, is_strict):
     return after + U(4)
 
 
-@byte_helper
+@rare_byte_helper
 def dns(data, at, end, is_strict):
     """RFC 1035 §4.1, and mDNS' answers without a question; `is_strict` where no port says so."""
     if end < at + U(12):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowgauge.kernels._jit import byte_helper
+from flowgauge.kernels._jit import rare_byte_helper
 from flowgauge.kernels.bytes import be32
 from flowgauge.kernels.facts import HASSH, HASSH_SERVER, SSH_CLIENT, SSH_SERVER, begin_text, put_byte, put_bytes
 from flowgauge.kernels.text import LF, find, packed, trimmed, word
@@ -22,7 +22,7 @@ _LISTS = 8  # up to the compression lists
 _SEMICOLON = np.uint8(ord(";"))
 
 
-@byte_helper
+@rare_byte_helper
 def is_ssh(data, at, end):
     """`SSH-2.0-…` or `SSH-1.…`."""
     if end < at + U(8) or word(data, at, end) & _SSH_BITS != _SSH:
@@ -31,7 +31,7 @@ def is_ssh(data, at, end):
     return (major == 49 or major == 50) and data[at + U(5)] == 46
 
 
-@byte_helper
+@rare_byte_helper
 def _key_exchange(data, begin, end):
     """Where the first list of a KEXINIT begins and its packet ends; (end, end) where it is not whole."""
     line = find(data, begin, min(end, begin + _LONGEST_LINE), LF)
@@ -44,13 +44,13 @@ def _key_exchange(data, begin, end):
     return at + U(6) + _COOKIE, at + U(4) + size
 
 
-@byte_helper
+@rare_byte_helper
 def is_whole_key_exchange(data, begin, end):
     """Whether the line and the key exchange packet behind it are there."""
     return _key_exchange(data, begin, end)[0] < end
 
 
-@byte_helper
+@rare_byte_helper
 def _list_end(data, at, end):
     """Where a name-list ends; 0 where it is not whole."""
     if end < at + U(4):
@@ -59,7 +59,7 @@ def _list_end(data, at, end):
     return U(0) if size > end - at - U(4) else at + U(4) + size
 
 
-@byte_helper
+@rare_byte_helper
 def _lists_are_whole(data, at, end):
     for _ in range(_LISTS):
         at = _list_end(data, at, end)
@@ -68,7 +68,7 @@ def _lists_are_whole(data, at, end):
     return True
 
 
-@byte_helper
+@rare_byte_helper
 def _put_lists(data, at, end, side, fact, which, out):
     """Lists 0 (key exchange), then of encryption (2, 3), MAC (4, 5) and compression (6, 7) that of a side."""
     if not _lists_are_whole(data, at, end):
@@ -83,7 +83,7 @@ def _put_lists(data, at, end, side, fact, which, out):
         at = stop
 
 
-@byte_helper
+@rare_byte_helper
 def _dissect_side(data, begin, end, side, line_text, list_text, fact, out):
     if not is_ssh(data, begin, end):
         return
@@ -95,7 +95,7 @@ def _dissect_side(data, begin, end, side, line_text, list_text, fact, out):
         _put_lists(data, at, stop, side, fact, list_text, out)
 
 
-@byte_helper
+@rare_byte_helper
 def dissect_ssh(data, up_begin, up_end, down_begin, down_end, fact, out):
     """Both sides' identification strings and lists."""
     _dissect_side(data, up_begin, up_end, 0, SSH_CLIENT, HASSH, fact, out)

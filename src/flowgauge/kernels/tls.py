@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowgauge.kernels._jit import byte_helper, copy_word
+from flowgauge.kernels._jit import copy_word, rare_byte_helper
 from flowgauge.kernels.bytes import be16
 from flowgauge.kernels.facts import CERTIFICATE, begin_text, put_bytes
 from flowgauge.kernels.fingerprints import put_ja3, put_ja3s, put_ja4
@@ -40,14 +40,14 @@ _HELLO = U(38)  # bytes of a hello before its session id
 _TEXTS_OF_A_BYTE = U(10)  # bytes of `out` that a byte of a message and its texts take at most
 
 
-@byte_helper
+@rare_byte_helper
 def room(fact, out):
     """Where the part of `out` begins that texts of a message in it leave free."""
     size = U(len(out))
     return size - (size - min(U(fact.stop), size)) // _TEXTS_OF_A_BYTE
 
 
-@byte_helper
+@rare_byte_helper
 def _next_record(data, at, end):
     """Payload and length of the next handshake record, past alerts; length 0 where something else comes next."""
     while at + _HEADER <= end and data[at + U(1)] == 3:
@@ -60,7 +60,7 @@ def _next_record(data, at, end):
     return at, U(0)
 
 
-@byte_helper
+@rare_byte_helper
 def _chunk(data, at, left, end, count):
     """Where the next handshake bytes begin, how many of `count` lie together (0: none), what the record has left."""
     if left == U(0):
@@ -69,7 +69,7 @@ def _chunk(data, at, left, end, count):
     return at, size, left - size
 
 
-@byte_helper
+@rare_byte_helper
 def _skip(data, at, left, end, count):
     """Behind the next handshake bytes, and whether they are there."""
     while count > U(0):
@@ -81,7 +81,7 @@ def _skip(data, at, left, end, count):
     return at, left, True
 
 
-@byte_helper
+@rare_byte_helper
 def _number(data, at, left, end, width):
     """The next `width` handshake bytes as a number, what is behind, and whether they are there."""
     value = U(0)
@@ -94,13 +94,13 @@ def _number(data, at, left, end, width):
     return value, at, left, True
 
 
-@byte_helper
+@rare_byte_helper
 def _is_over(data, at, end):
     """Whether what comes next is no handshake record, as much of it as there is."""
     return at + _HEADER <= end or (at < end and data[at] != HANDSHAKE and data[at] != ALERT)
 
 
-@byte_helper
+@rare_byte_helper
 def is_whole_hello(data, begin, end, is_up):
     """Whether these first bytes of a direction hold all that :func:`dissect_tls` reads.
 
@@ -123,7 +123,7 @@ def is_whole_hello(data, begin, end, is_up):
     return there or (left == U(0) and _is_over(data, at, end))
 
 
-@byte_helper
+@rare_byte_helper
 def copy_bytes(data, begin, size, out, to):
     """`size` bytes, which both arrays have."""
     at, stop = begin, begin + size
@@ -137,7 +137,7 @@ def copy_bytes(data, begin, size, out, to):
         to += U(1)
 
 
-@byte_helper
+@rare_byte_helper
 def _deframe(data, begin, end, out, base):
     """Put the handshake bytes of a direction at out[base:]; returns where they end there."""
     at, left, to, limit = begin, U(0), base, U(len(out))
@@ -151,7 +151,7 @@ def _deframe(data, begin, end, out, base):
     return to
 
 
-@byte_helper
+@rare_byte_helper
 def dissect_client_hello(data, begin, end, carrier, fact, out):
     """What a ClientHello says, a bare handshake message; fingerprints only where it is whole.
 
@@ -178,7 +178,7 @@ def dissect_client_hello(data, begin, end, carrier, fact, out):
         put_ja4(data, legacy, lists, carrier, fact, out)
 
 
-@byte_helper
+@rare_byte_helper
 def dissect_server_hello(data, begin, end, fact, out):
     """What a ServerHello chose, a bare handshake message; one that is cut off may not tell its version."""
     if begin + _HELLO > end or U(data[begin]) != SERVER_HELLO:
@@ -200,7 +200,7 @@ def dissect_server_hello(data, begin, end, fact, out):
         put_ja3s(data, legacy, be16(data, cipher), extensions, extensions_end, fact, out)
 
 
-@byte_helper
+@rare_byte_helper
 def put_certificate(data, begin, end, fact, out):
     """The first certificate of a Certificate message up to TLS 1.2 (RFC 5246 §7.4.2), where it is whole."""
     if begin + U(10) > end or U(data[begin]) != CERTIFICATE_MESSAGE:
@@ -211,7 +211,7 @@ def put_certificate(data, begin, end, fact, out):
         put_bytes(fact, CERTIFICATE, data, begin + U(10), begin + U(10) + size, out)
 
 
-@byte_helper
+@rare_byte_helper
 def _dissect_direction(data, begin, end, fact, out):
     """What one end says: the message tells whether that is the client."""
     base = room(fact, out)
@@ -222,7 +222,7 @@ def _dissect_direction(data, begin, end, fact, out):
         put_certificate(out, message_end(out, base), stop, fact, out)
 
 
-@byte_helper
+@rare_byte_helper
 def dissect_tls(data, up_begin, up_end, down_begin, down_end, fact, out):
     """Both ends' first bytes of a TLS connection, from the record layer on.
 
