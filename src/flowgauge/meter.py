@@ -80,6 +80,11 @@ class Meter:
         return {name: count for feature in self.features for name, count in feature.counters().items()} | own
 
     @property
+    def named(self) -> dict[str, int]:
+        """With group `names`: bytes of frames of `all` records, and of those with a server_name, an app_guess."""
+        return {name: count for feature in self.features for name, count in feature.named().items()}
+
+    @property
     def limited(self) -> bool:
         """Whether `max_flows` was reached."""
         return bool(self.table.state.limited)

@@ -361,7 +361,7 @@ class Run:
             stats.counters |= self.reorder.counters
         stats.duplicates_suspected = self.duplicates.share
         stats.flows, stats.rows = meter.flows, sum(meter.ended.values())
-        stats.ended = dict(meter.ended)
+        stats.ended, stats.named = dict(meter.ended), meter.named
         stats.limited = meter.limited
         if self.truth is not None:
             stats.truth, stats.labels = self.truth.stats(), self.truth.labels

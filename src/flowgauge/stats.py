@@ -18,6 +18,7 @@ class RunStats:
     `duplicates_suspected` is the estimated share of packets that are copies of others, 0 up to 1 % or with `dedup`.
     `skipped` are files that are no captures; `failed` those that could not be read; `damaged` those read up to where
     they break; `unlabelled` those that the label template does not match. `truth` says what of a truth table matches.
+    `named`, with group `names`, are bytes of frames: of `all` records, and of those with a server_name, an app_guess.
     """
 
     files: int = 0
@@ -40,6 +41,7 @@ class RunStats:
     damaged: dict[str, str] = field(default_factory=dict)
     unlabelled: list[str] = field(default_factory=list)
     truth: dict[str, Any] = field(default_factory=dict)
+    named: dict[str, int] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """All counts as JSON-ready values."""

@@ -80,6 +80,9 @@ def _overview(stats: RunStats) -> Iterator[tuple[str, str]]:
         yield "ended by", ", ".join(f"{name} {count:,}" for count, name in ended)
     if stats.truth:
         yield "truth", _truth(stats.truth)
+    if stats.named.get("all"):
+        shares = (f"{column} {stats.named[column] / stats.named['all']:.1%}" for column in ("server_name", "app_guess"))
+        yield "names", f"{', '.join(shares)} of the bytes"
     yield "time", _time(stats)
 
 

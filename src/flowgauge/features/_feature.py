@@ -106,8 +106,8 @@ class Feature(NamedTuple):
     negative; behind these it gets what it `takes`: "flows", the records of all slots, and "data", the source's buffer.
     `finalize(*states, flows, memory)` gets the states and FLOW rows of ended records, row by row parallel (a
     :class:`Left` for a state that is not clean), and returns name -> (values, null mask) for every column of the group,
-    made in `memory`. `restart` is called where a trace ends, and `counters` tells
-    oddities, for a group that knows more than its states.
+    made in `memory`. `restart` is called where a trace ends, `counters` tells oddities, and `named` bytes that have
+    names, for a group that knows more than its states.
     """
 
     name: str
@@ -117,3 +117,4 @@ class Feature(NamedTuple):
     takes: tuple[str, ...] = ()
     restart: Callable[[], None] = _nothing
     counters: Callable[[], dict[str, int]] = dict
+    named: Callable[[], dict[str, int]] = dict

@@ -229,6 +229,9 @@ class _Group:
     def counters(self) -> dict[str, int]:
         return {"heads_refused": int(self._k.arena.pool[0].refused), "dissector_faults": self._faults}
 
+    def named(self) -> dict[str, int]:
+        return dict(self._output.bytes)
+
     def restart(self) -> None:
         self._k = self._k._replace(answers=make_answers(self._most_answers))
 
@@ -369,4 +372,6 @@ def feature(config: MeterConfig, most_blocks: int = MOST_BLOCKS, most_answers: i
     """The group, with the option `catalogue`; as large as it may become."""
     group = _Group(config, most_blocks, most_answers)
     shared = ("flows", "data")
-    return Feature("names", (Layout(STATE),), group.update, group.finalize, shared, group.restart, group.counters)
+    return Feature(
+        "names", (Layout(STATE),), group.update, group.finalize, shared, group.restart, group.counters, group.named
+    )

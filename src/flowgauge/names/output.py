@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,8 @@ _BY = ("sni", "quic_sni", "http_host", "protocol", "dns_answer")
 _BY_SERVICE = {"tls": 0, "dtls": 0, "quic": 1, "http": 2}
 _BY_PROTOCOL, _BY_ANSWER = 3, 4
 _SERVICE_BY = ("payload", "port")
+_COVERS = frozenset((b"cloudflare-ech.com", b"cover.defo.ie", b"public.tls-ech.dev"))
+"""Names that hellos show in place of the one that Encrypted Client Hello hides."""
 _HASHED: dict[str, Make] = {"ja3": md5, "ja3s": md5, "ja4": ja4, "hassh": md5, "hassh_server": md5}
 _HIDDEN = ("dns_query", "device_name")
 """Texts that name ends, which `anonymize` hides; schema.py leaves out those that do more than that."""
@@ -95,6 +98,7 @@ class Output:
     def __init__(self, config: MeterConfig, texts: TextTable) -> None:
         from flowgauge.names.catalogue import Catalogue
 
+        self.bytes: Counter[str] = Counter()  # of frames: of all records, and of those with a server_name, an app_guess
         self._texts = texts
         self._anonymizer = None if config.anonymize is None else Anonymizer(read_key(config.anonymize))
         self._catalogue = Catalogue(config.catalogue)
@@ -120,11 +124,30 @@ class Output:
     def columns(self, state: Array, flows: Array) -> dict[str, Values]:
         texts = state["texts"]
         made = {name: self._column(texts[:, TEXTS.index(name)], make) for name, make in self._made.items()}
-        own = texts[:, SERVER_NAME]
+        own = self._own(state)
         name = np.where(own != 0, own, state["answer"])
         made |= {column: self._column(name, make) for column, make in self._name.items()}
         made |= {column: self._column(texts[:, CERTIFICATE], make) for column, make in self._certificate.items()}
-        return made | self._service(state, flows) | self._naming(state) | self._numbers(state) | self._validity(state)
+        made |= self._service(state, flows) | self._naming(state, own) | self._numbers(state) | self._validity(state)
+        self._count(flows, made)
+        return made
+
+    def _own(self, state: Array) -> Array:
+        """The names that the flows give of their servers; not those that only cover another, if DNS knows that."""
+        own = state["texts"][:, SERVER_NAME]
+        hidden = (state["tls_ech"] != 0) & (state["answer"] != 0)
+        if not hidden.any():
+            return own
+        codes, count, distinct = self._ranked(own)
+        covers = np.array([*self._texts.show_all(_is_cover, distinct[:count].tolist()), False], np.bool_)
+        return np.where(hidden & covers[codes], 0, own)
+
+    def _count(self, flows: Array, made: dict[str, Any]) -> None:
+        """What share of the bytes has a name."""
+        size = flows["frame_bytes"].sum(axis=1)
+        self.bytes["all"] += int(size.sum())
+        for column in ("server_name", "app_guess"):
+            self.bytes[column] += int(size[made[column].is_valid().to_numpy(zero_copy_only=False)].sum())
 
     def _load(self) -> None:
         """What is only loaded when it is first asked, ahead: a live capture must not wait for it."""
@@ -162,8 +185,8 @@ class Output:
             "service_confidence": (np.where(by_payload, state["confidence"], PORT_CONFIDENCE), none),
         }
 
-    def _naming(self, state: Array) -> dict[str, Values]:
-        own, answer = state["texts"][:, SERVER_NAME] != 0, state["answer"] != 0
+    def _naming(self, state: Array, names: Array) -> dict[str, Values]:
+        own, answer = names != 0, state["answer"] != 0
         by = np.where(own, self._of_service[state["service"]], _BY_ANSWER)
         return {
             "server_name_by": category_array(by, self._by, ~(own | answer)),
@@ -225,6 +248,10 @@ class Output:
             return None
         shown = plain(text.encode("utf-8", "surrogatepass"))
         return shown if self._anonymizer is None else self._anonymizer.name(shown)
+
+
+def _is_cover(text: bytes) -> bool:
+    return text in _COVERS
 
 
 def _certificate(text: bytes) -> Any:
