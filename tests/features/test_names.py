@@ -19,7 +19,7 @@ from flowgauge.run import Hooks, Run
 from hellos import browser_hello, quic_datagrams, records, server_hello
 from oracle_names import Answer, AnswerMemory, Segment, datagram_head, stream_head, tls_records
 from packets import A6, B6, SECOND, START, A, B, C, Sent, capture, eth, ip4, sent, udp
-from samples import SAMPLES
+from samples import SAMPLES, netbios_question
 from strategies import examples
 from talks import (
     CLIENT_PORT,
@@ -542,6 +542,12 @@ def test_a_catalogue_of_ones_own_comes_first(tmp_path: Any) -> None:
     assert (row["app_guess"], row["app_category"]) == ("My App", "video")
     with pytest.raises(fg.ConfigError, match="cannot read the catalogue"):
         named(*segments_sent([SYN]), catalogue=str(tmp_path / "none.yaml"))
+
+
+def test_netbios_has_types_of_its_own() -> None:
+    """Its question for a name is NB, not the DNS type of the same number."""
+    row = only(named(datagram(0, netbios_question("PRINTER"), ports=(137, 137))))
+    assert (row["service"], row["dns_type"]) == ("netbios_ns", "NB")
 
 
 def test_a_port_tells_the_service_where_no_payload_does() -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 Make = Callable[[bytes], Any]
 NANO = 1e9
 PORT_CONFIDENCE = 20  # percent
+_NETBIOS_NS = SERVICES.index("netbios_ns")
 _LATEST = 1 << 13  # names
 _LONGEST_NAME = 255  # what is longer is the name of no host
 
@@ -80,6 +81,8 @@ _VERSIONS = {
     0xFEFC: "DTLS 1.3",
 }
 _TYPES = {1: "A", 2: "NS", 5: "CNAME", 6: "SOA", 12: "PTR", 15: "MX", 16: "TXT", 28: "AAAA", 33: "SRV", 35: "NAPTR"}
+_NETBIOS = 1 << 16  # NetBIOS has other types with the same numbers (RFC 1002 §4.2.1.3)
+_TYPES |= {_NETBIOS | 32: "NB", _NETBIOS | 33: "NBSTAT"}
 _TYPES |= {43: "DS", 46: "RRSIG", 48: "DNSKEY", 64: "SVCB", 65: "HTTPS", 255: "ANY", 257: "CAA"}
 
 
@@ -194,13 +197,14 @@ class Output:
         }
 
     def _numbers(self, state: Array) -> dict[str, Values]:
-        version, cipher, kind = state["tls_version"], state["tls_cipher"], state["dns_type"]
+        version, cipher, kind = state["tls_version"], state["tls_cipher"], state["dns_type"].astype(np.int64)
+        kind = np.where((state["service"] == _NETBIOS_NS) & (kind != 0), _NETBIOS | kind, kind)
         return {
             "tls_version": _category(version, lambda number: _VERSIONS.get(number, f"0x{number:04x}")),
             "tls_cipher": (cipher, cipher == 0),
             "tls_ech": (state["tls_ech"], (state["texts"][:, JA3] == 0) & (state["tls_ech"] == 0)),
             "http_status": (state["http_status"], state["http_status"] == 0),
-            "dns_type": _category(kind, lambda number: _TYPES.get(number, f"TYPE{number}")),
+            "dns_type": _category(kind, lambda number: _TYPES.get(number, f"TYPE{number & 0xFFFF}")),
             "dns_rcode": (state["dns_rcode"] - 1, state["dns_rcode"] == 0),
             "dns_response_s": (state["query_time"] / NANO, state["marks"] & ANSWERED == 0),
         }
