@@ -186,6 +186,7 @@ def _by_tcpdump(capture: bytes, expression: str) -> tuple[list[Packet], str | No
 
 
 @needs_tcpdump
+@pytest.mark.slow
 @pytest.mark.parametrize("expression", EXPRESSIONS)
 @pytest.mark.parametrize("name", CAPTURES)
 def test_selects_what_tcpdump_selects(name: str, expression: str) -> None:
@@ -219,6 +220,7 @@ def test_expressions_mean_something() -> None:
 
 
 @needs_tcpdump
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.pcap")), ids=lambda path: path.stem)
 def test_selects_what_tcpdump_selects_of_real_traffic(path: Path) -> None:
     """The example captures, recorded from programs, give the same packets."""
