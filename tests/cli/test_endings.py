@@ -147,6 +147,7 @@ def test_a_full_standard_output_exits_with_3(folder: Path, arguments: tuple[str,
     assert "Exception ignored" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [("extract", "many.pcap", "-o", "-", "--quiet"), ("columns",)])
 def test_a_closed_pipe_ends_quietly(folder: Path, arguments: tuple[str, ...]) -> None:
     """When the reader takes one line and goes, the command ends with 0 and says nothing."""

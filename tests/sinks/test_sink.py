@@ -74,6 +74,7 @@ def format(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     return str(request.param)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [1, 15, 17, 49, 83])
 def test_batches_do_not_change_the_bytes(format: str, step: int) -> None:
     """However rows are cut into batches, with whatever dictionaries, the bytes are the same."""
