@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
@@ -11,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from flowgauge.config import MeterConfig
-from flowgauge.features import make_features
+from flowgauge.features import make_features, with_states
 from flowgauge.fragments import FragmentStage
 from flowgauge.kernels import lifetime
 from flowgauge.kernels import state as st
@@ -166,9 +165,7 @@ class Meter:
     def _update(self, p: PacketBatch, begin: int, stop: int) -> None:
         self.watch.lap("assign")
         shared = {"flows": self.table.flows, "data": self._data}
-        states = iter(self.table.states)
-        for feature in self.features:
-            own = itertools.islice(states, len(feature.states))
+        for feature, own in with_states(self.features, self.table.states):
             feature.update(p, begin, stop, *own, *map(shared.get, feature.takes))
             self.watch.lap(feature.name)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
@@ -13,7 +12,7 @@ import pyarrow as pa
 from flowgauge.arrays import category_array, community_id_array, ip_array, mac_array, plain_array, text_array, validity
 from flowgauge.config import MeterConfig
 from flowgauge.features import Feature
-from flowgauge.features._feature import Array, Values
+from flowgauge.features._feature import Array, Values, with_states
 from flowgauge.kernels.kinds import stack_text
 from flowgauge.kernels.packet import MAX_TUNNELS
 from flowgauge.kernels.rows import CODES, WORDS, split_ends
@@ -187,9 +186,8 @@ class RecordBuilder:
         for capture in np.flatnonzero(counts):
             self._rows[capture] += int(counts[capture])
         values: dict[str, Values] = {}
-        rest = iter(states)
-        for feature in self._features:
-            values |= feature.finalize(*itertools.islice(rest, len(feature.states)), flows, self.memory)
+        for feature, own in with_states(self._features, states):
+            values |= feature.finalize(*own, flows, self.memory)
         if self._anonymizer is not None:  # behind what looks at addresses, and before any of them is written
             _anonymize(flows, self._anonymizer)
         values["record"] = (np.arange(self._built, self._built + len(flows)), None)

@@ -194,11 +194,9 @@ def compile_meter() -> None:
 
 def compile_group(name: str) -> None:
     """Update a feature group by a packet of no flow, and finish an empty record."""
-    import itertools
-
     import numpy as np
 
-    from flowgauge.features import make_features
+    from flowgauge.features import make_features, with_states
     from flowgauge.kernels.packet import make_batch
     from flowgauge.memory import Memory
     from flowgauge.table import FlowTable
@@ -209,14 +207,11 @@ def compile_group(name: str) -> None:
     batch = make_batch(1)
     batch.packets.slot = -1
     shared = {"flows": table.flows, "data": np.zeros(64, np.uint8)}
-    before = iter(table.states)
-    for feature in features:
-        own = itertools.islice(before, len(feature.states))
+    for feature, own in with_states(features, table.states):
         feature.update(batch, 0, 1, *own, *map(shared.get, feature.takes))
     flows, states, _ = table.take(np.zeros(1, np.int32), memory)
-    rest = iter(states)
-    for feature in features:
-        feature.finalize(*itertools.islice(rest, len(feature.states)), flows, memory)
+    for feature, own in with_states(features, states):
+        feature.finalize(*own, flows, memory)
 
 
 def compile_sinks() -> None:

@@ -29,9 +29,9 @@ from flowgauge.features import (
     tcp,
     where,
 )
-from flowgauge.features._feature import Feature, Layout, Left
+from flowgauge.features._feature import Feature, Layout, Left, with_states
 
-__all__ = ["FEATURES", "Feature", "Layout", "Left", "make_features"]
+__all__ = ["FEATURES", "Feature", "Layout", "Left", "make_features", "with_states"]
 
 FEATURES: dict[str, Callable[[MeterConfig], Feature]] = {
     "core": core.feature,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from flowgauge.kernels._jit import helper, inline_helper, prefetch
+from flowgauge.kernels._jit import helper, inline_helper, kernel, prefetch
 from flowgauge.kernels.packet import in_units
 
 Array = NDArray[Any]
@@ -52,11 +53,12 @@ def look_ahead_at(p, i, stop, state, entries):  # type: ignore[no-untyped-def]
 
 
 @inline_helper
-def look_ahead_left(state, left, row):  # type: ignore[no-untyped-def]
-    """Ask for the entries, not clean, of a row some way behind this one; its `count` tells how many there are."""
+def look_ahead_left(state, left, row, wide):  # type: ignore[no-untyped-def]
+    """Ask for the entries, not clean, of a row some way behind this one; its `count` tells how many there are, each of
+    so many places."""
     if row + _ROWS_AHEAD < len(state):
         first = np.int64(left.slots[row + _ROWS_AHEAD]) * left.table.shape[1]
-        for place in range(np.int64(state[row + _ROWS_AHEAD].count)):
+        for place in range(np.int64(state[row + _ROWS_AHEAD].count) * wide):
             prefetch(left.table, first + place)
 
 
@@ -67,8 +69,12 @@ def put_views(out, column, row, up, down):  # type: ignore[no-untyped-def]
     out[0, column, row], out[1, column, row], out[2, column, row] = up + down, up, down
 
 
-@inline_helper
-def put_offsets(state, offsets):  # type: ignore[no-untyped-def]
+# The state of a group that keeps entries and nothing else: how many there are.
+COUNT = state_dtype([("count", np.uint32)])
+
+
+@kernel
+def count_entries(state, offsets):  # type: ignore[no-untyped-def]
     """Where the entries of each row begin among those of all, and how many those are: the rows' `count`."""
     offsets[0] = 0
     for row in range(len(state)):
@@ -118,3 +124,10 @@ class Feature(NamedTuple):
     restart: Callable[[], None] = _nothing
     counters: Callable[[], dict[str, int]] = dict
     named: Callable[[], dict[str, int]] = dict
+
+
+def with_states(features: Iterable[Feature], states: Sequence[Any]) -> Iterator[tuple[Feature, Iterator[Any]]]:
+    """Each feature with its own of these states, which are those of all, in order; they are to be taken at once."""
+    rest = iter(states)
+    for feature in features:
+        yield feature, itertools.islice(rest, len(feature.states))

@@ -369,7 +369,7 @@ def _finish_values(f, entries, slot, values, lengths, gaps, row):
 def finish(state, kept, blocks, words, pool, free, scratch, both, lengths, gaps):
     """Columns of every row; `both` has room for the moments of one series. Blocks are free from here on."""
     for row in range(len(state)):
-        look_ahead_left(state, kept, row)
+        look_ahead_left(state, kept, row, 1)
         f, slot = state[row], kept.slots[row]
         if f.block == 0:
             _finish_values(f, kept.table, slot, scratch.values[0], lengths, gaps, row)

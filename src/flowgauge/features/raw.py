@@ -14,18 +14,27 @@ import pyarrow as pa
 
 from flowgauge.arrays import bytes_array, list_array
 from flowgauge.config import MeterConfig
-from flowgauge.features._feature import Array, Feature, Layout, Left, Values, look_ahead_at, put_offsets, state_dtype
-from flowgauge.kernels._jit import byte_kernel, helper, kernel, prefetch
+from flowgauge.features._feature import (
+    COUNT,
+    Array,
+    Feature,
+    Layout,
+    Left,
+    Values,
+    count_entries,
+    look_ahead_at,
+    look_ahead_left,
+    state_dtype,
+)
+from flowgauge.kernels._jit import byte_kernel, helper, kernel
 from flowgauge.kernels.header import ICMP, ICMPV6, SCTP, TCP, UDP
 from flowgauge.kernels.packet import NO_IP_HEADER, TAIL_FRAGMENT
 from flowgauge.memory import Memory
 
 U32, I64, U64 = np.uint32, np.int64, np.uint64
 BLOCK_BYTES = 64
-AHEAD = 8  # rows
 END = I64(1 << 30)  # behind all bytes
 
-STATE = state_dtype([("count", np.uint32)])
 # A packet.
 ENTRY = state_dtype([("length", np.uint64)])
 # Bytes; a packet begins with a block of its own.
@@ -104,20 +113,13 @@ def update(p, begin, stop, state, entries, blocks, data, size, masked):
 
 
 @kernel
-def count_entries(state, offsets):
-    put_offsets(state, offsets)
-
-
-@kernel
 def finish(state, entries, kept, offsets, lengths, ends, data, size):
     """The packets of all rows one after another: `lengths` of each, and `data`, of each `size` bytes; `offsets` are
     those of a row's packets, `ends` those of its bytes."""
     blocks = kept.table
     wide = blocks.shape[1] // entries.table.shape[1]
     for row in range(len(state)):
-        if row + AHEAD < len(state):
-            for place in range(I64(state[row + AHEAD].count) * wide):
-                prefetch(blocks, I64(kept.slots[row + AHEAD]) * blocks.shape[1] + place)
+        look_ahead_left(state, kept, row, wide)
         ends[row] = np.int64(offsets[row]) * size
         for place in range(I64(state[row].count)):
             at = np.int64(offsets[row]) + place
@@ -157,5 +159,5 @@ def feature(config: MeterConfig) -> Feature:
     """The group, with the options `raw_packets`, `raw_bytes` and `raw_masked`."""
     group = _Group(config)
     wide = config.raw_packets * -(-config.raw_bytes // BLOCK_BYTES)
-    layouts = Layout(STATE), Layout(ENTRY, config.raw_packets, clean=False), Layout(BLOCK, wide, clean=False)
+    layouts = Layout(COUNT), Layout(ENTRY, config.raw_packets, clean=False), Layout(BLOCK, wide, clean=False)
     return Feature("raw", layouts, group.update, group.finalize, ("data",))

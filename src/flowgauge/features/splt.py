@@ -14,14 +14,15 @@ import pyarrow as pa
 from flowgauge.arrays import list_array
 from flowgauge.config import MeterConfig
 from flowgauge.features._feature import (
+    COUNT,
     Array,
     Feature,
     Layout,
     Left,
     Values,
+    count_entries,
     look_ahead_at,
     look_ahead_left,
-    put_offsets,
     state_dtype,
 )
 from flowgauge.kernels._jit import kernel
@@ -30,7 +31,6 @@ from flowgauge.memory import Memory
 NANO = 1e9
 MILLISECOND = np.int64(1_000_000)
 
-STATE = state_dtype([("count", np.uint32)])
 # A packet; a record has as many of them as the option says.
 ENTRY = state_dtype(
     [
@@ -61,16 +61,11 @@ def update(p, begin, stop, state, entries, only_data):
 
 
 @kernel
-def count_entries(state, offsets):
-    put_offsets(state, offsets)
-
-
-@kernel
 def finish(state, entries, offsets, octets, lengths, seconds, milliseconds):
     """Entries of all rows: `octets` are direction and flags, `lengths` of IP, payload and frame, `seconds` the time
     since the latest of those before, `milliseconds` the same of times in whole ms."""
     for row in range(len(state)):
-        look_ahead_left(state, entries, row)
+        look_ahead_left(state, entries, row, 1)
         slot = entries.slots[row]
         latest = entries.table[slot, 0].time
         for place in range(np.int64(state[row].count)):
@@ -113,5 +108,5 @@ def _update(only_data: np.uint8, p: Array, begin: int, stop: int, state: Array, 
 
 def feature(config: MeterConfig) -> Feature:
     """The group, with the options `splt` and `splt_data`."""
-    layouts = Layout(STATE), Layout(ENTRY, config.splt, clean=False)
+    layouts = Layout(COUNT), Layout(ENTRY, config.splt, clean=False)
     return Feature("splt", layouts, functools.partial(_update, np.uint8(config.splt_data)), finalize)
