@@ -7,6 +7,8 @@ answers are remembered for as long as a trace lasts, and name flows that give no
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -145,7 +147,10 @@ def end_all(state, slots, begin, stop, flows, last, k):
 
 @kernel
 def take_hello(state, slot, hello, is_hello, k):
-    """Name a flow by the hello that was opened, or by the bare name in one of Google's."""
+    """Name a flow by the hello that was opened, or by the bare name in one of Google's; False where its texts have no
+    room."""
+    if not has_text_room(k):
+        return False
     f, fact, end = state[slot], k.fact[0], U64(len(hello))
     clear_fact(fact)
     if is_hello:
@@ -156,6 +161,7 @@ def take_hello(state, slot, hello, is_hello, k):
     take_facts(f, fact, k.out, k.texts)
     f.service, f.confidence = QUIC, _SURE
     release_heads(f, k.arena)
+    return True
 
 
 @kernel
@@ -206,6 +212,9 @@ class _Group:
     """The group of one meter: it owns what flows share."""
 
     def __init__(self, config: MeterConfig, most_blocks: int, most_answers: int) -> None:
+        from flowgauge.names import quic  # loads a library that nobody needs without the group
+
+        self._quic = quic
         self._texts = TextTable()
         self._output = Output(config, self._texts)
         self._most_answers, self._faults = most_answers, 0
@@ -258,9 +267,9 @@ class _Group:
         due, cursor = self._k.due, self._k.cursor
         count, cursor[DUE] = int(cursor[DUE]), 0
         self._end(state, due[:count], flows, last=False)
-        hellos, cursor[HELLOS] = due[: int(cursor[HELLOS])].tolist(), 0
-        rest = [slot for slot in hellos if not self._open_hello(state, slot)]
-        self._end(state, np.array(rest, np.int32), flows, last=True)
+        hellos, cursor[HELLOS] = due[: int(cursor[HELLOS])].copy(), 0
+        if len(hellos):
+            self._end(state, self._open_hellos(state, hellos), flows, last=True)
 
     def _end(self, state: Array, slots: NDArray[np.int32], flows: Array, last: bool) -> None:
         place = 0
@@ -293,21 +302,30 @@ class _Group:
                 self._texts.grow()
                 self._k = self._k._replace(texts=self._texts.arrays)
 
-    def _open_hello(self, state: Array, slot: int, last: bool = False) -> bool:
-        """Name a QUIC connection by its hello; False where that cannot be read, and nothing more will come of it."""
-        f = state[slot]
-        last = last or f.kept[0] == WHOLE
-        head = self._k.arena.head[int(f.block[0]) - 1, : int(f.length[0])].tobytes()
+    def _open_hellos(self, state: Array, slots: NDArray[np.int32], last: bool = False) -> NDArray[np.int32]:
+        """Name QUIC connections by their hellos; those of which it cannot be read, and nothing more will come."""
+        fields = state.view(np.ndarray)  # a record array takes microseconds for each field of a row
+        blocks, lengths, kept = (fields[name][slots, 0].tolist() for name in ("block", "length", "kept"))
+        heads = self._k.arena.head
+        read = [
+            self._open_hello(state, slot, heads[block - 1, :length].tobytes(), last or how == WHOLE)
+            for slot, block, length, how in zip(slots.tolist(), blocks, lengths, kept, strict=True)
+        ]
+        return slots[~np.array(read, np.bool_)]
+
+    def _open_hello(self, state: Array, slot: int, head: bytes, last: bool) -> bool:
+        """False where nothing can be read of a head, to which nothing more will come."""
         try:
-            hello, is_hello = _hello(_datagrams(head), last)
+            hello, is_hello = _hello(self._quic, _datagrams(head), last)
         except Exception:  # whatever a stranger's bytes may do to it
             self._faults += 1
             return False
         if hello is None:
             return not last
-        self._grow()
+        data = np.frombuffer(bytearray(hello), np.uint8)
         try:
-            take_hello(state, slot, np.frombuffer(bytearray(hello), np.uint8), is_hello, self._k)
+            while not take_hello(state, slot, data, is_hello, self._k):
+                self._grow()
         except IndexError:
             self._fault(state, slot)
         return True
@@ -316,8 +334,7 @@ class _Group:
         records, rows = state.view(np.recarray), flows.view(np.recarray)
         is_open = (state["block"] != 0).any(axis=1)
         is_quic = (state["service"] == QUIC) & (state["block"][:, 0] != 0) & (state["is_tcp"] == 0)
-        for row in np.flatnonzero(is_quic).tolist():
-            self._open_hello(records, row, last=True)
+        self._open_hellos(records, np.flatnonzero(is_quic).astype(np.int32), last=True)
         self._end(records, np.flatnonzero(is_open).astype(np.int32), rows, last=True)
         return self._output.columns(state, flows) | _record_lists(records, memory)
 
@@ -332,14 +349,12 @@ def _datagrams(head: bytes) -> list[bytes]:
     return found
 
 
-def _hello(datagrams: list[bytes], partial: bool) -> tuple[bytes | None, bool]:
+def _hello(quic: ModuleType, datagrams: list[bytes], partial: bool) -> tuple[bytes | None, bool]:
     """The hello in the datagrams of a QUIC client, or the name in one of Google's; whether it is the hello."""
-    from flowgauge.names.quic import client_hello, gquic_server_name
-
-    hello = client_hello(datagrams)
-    if hello is None and (name := gquic_server_name(datagrams)) is not None:
+    hello = quic.client_hello(datagrams)
+    if hello is None and (name := quic.gquic_server_name(datagrams)) is not None:
         return name.encode("ascii", "backslashreplace"), False
-    return hello or (client_hello(datagrams, partial=True) if partial else None), True
+    return hello or (quic.client_hello(datagrams, partial=True) if partial else None), True
 
 
 def _record_lists(state: Array, memory: Memory) -> dict[str, Values]:
