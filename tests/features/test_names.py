@@ -8,6 +8,7 @@ import random
 from typing import Any
 
 import hypothesis.strategies as st
+import numpy as np
 import pytest
 from hypothesis import given
 
@@ -120,30 +121,26 @@ def test_bytes_before_the_first_known_one_are_left_out() -> None:
 
 def test_datagrams_are_kept_behind_their_lengths() -> None:
     """What was kept of a UDP flow is what the oracle keeps: each datagram behind its length, cut off at the end."""
-    from flowgauge.kernels.heads import HEAD_BYTES, make_arena, put_datagram, take_block
+    from flowgauge.kernels.heads import make_arena
 
-    datagrams = [bytes([i]) * 1200 for i in range(1, 6)]
-    arena, at = make_arena(1, 1), 0
+    datagrams, put = [bytes([i]) * 1200 for i in range(1, 6)], _put_kernel()
+    arena, flow = make_arena(64, 64), np.zeros(1, [("block", np.int32, (2,))]).view(np.recarray)
+    at = 0
     for data in datagrams:
-        at = _put(put_datagram, arena, data, at, take_block)
-    assert arena.head[0, :HEAD_BYTES].tobytes() == datagram_head(datagrams)
-
-
-def _put(put_datagram: Any, arena: Any, data: bytes, at: int, take_block: Any) -> int:
-    import numpy as np
-
-    return int(_put_kernel()(arena, np.frombuffer(data, np.uint8).copy(), len(data), at))
+        at = put(arena, flow, np.frombuffer(data, np.uint8).copy(), np.int64(at))
+    assert arena.data[(int(flow[0].block[1]) - 1) // 4 * 512 :][:at].tobytes() == datagram_head(datagrams)
 
 
 @functools.cache
 def _put_kernel() -> Any:
-    import numpy as np
-
     from flowgauge.kernels._jit import kernel
-    from flowgauge.kernels.heads import put_datagram
+    from flowgauge.kernels.heads import datagram_end, have_room, put_datagram
 
-    def put(arena, data, count, at):  # type: ignore[no-untyped-def]
-        return put_datagram(arena, 0, data, np.uint64(0), count, at)
+    def put(arena, flow, data, at):  # type: ignore[no-untyped-def]
+        end = datagram_end(np.int64(len(data)), at)
+        if have_room(arena, flow[0], 1, end):
+            put_datagram(arena, flow[0].block[1], data, np.uint64(0), at, end)
+        return end
 
     return kernel(put)
 
@@ -197,7 +194,7 @@ def test_the_size_of_batches_changes_no_name(rows: int) -> None:
 
 def test_flows_without_room_for_their_heads_are_metered_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the arena is full flows have no names of their own, and the run says how many heads it has not kept."""
-    monkeypatch.setitem(features.FEATURES, "names", functools.partial(names.feature, most_blocks=3))
+    monkeypatch.setitem(features.FEATURES, "names", functools.partial(names.feature, most_units=6))
     frames = [
         frame
         for number in range(5)
@@ -212,8 +209,8 @@ def test_flows_without_room_for_their_heads_are_metered_and_counted(monkeypatch:
 
 @pytest.mark.parametrize("rows", [16, 8192])
 def test_blocks_are_used_again(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Many flows, one after the other, need no more blocks than are in use at a time, however large batches are."""
-    monkeypatch.setitem(features.FEATURES, "names", functools.partial(names.feature, most_blocks=2))
+    """Many flows, one after the other, need no more room than is in use at a time, however large batches are."""
+    monkeypatch.setitem(features.FEATURES, "names", functools.partial(names.feature, most_units=2))
     frames = [
         frame
         for number in range(20)

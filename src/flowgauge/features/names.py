@@ -20,7 +20,7 @@ from flowgauge.kernels._jit import kernel
 from flowgauge.kernels.answers import ROWS, make_answers
 from flowgauge.kernels.facts import FACT, SERVER_NAME, TEXTS, begin_text, clear_fact, put_bytes
 from flowgauge.kernels.header import RST, SYN, TCP, UDP
-from flowgauge.kernels.heads import LENGTH_BYTES, can_grow, grown_arena, make_arena
+from flowgauge.kernels.heads import LENGTH_BYTES, can_grow, grown_arena, head_begin, make_arena
 from flowgauge.kernels.hello import OVER_QUIC
 from flowgauge.kernels.naming import (
     DUE,
@@ -56,8 +56,8 @@ from flowgauge.names.output import Output
 from flowgauge.names.table import TextTable
 
 U8, U64, I64 = np.uint8, np.uint64, np.int64
-FIRST_BLOCKS = 1 << 6
-MOST_BLOCKS = 1 << 15  # 150 MB
+FIRST_UNITS = 1 << 9
+MOST_UNITS = 1 << 18  # 150 MB
 _DUE = 1 << 13
 _SURE = U8(99)  # of a hello that was decrypted
 
@@ -73,7 +73,7 @@ STATE = state_dtype(
         ("length", np.uint16, (2,)),  # UDP: bytes in the block; TCP: whether there are any
         ("most", np.uint16, (2,)),  # bytes that are worth keeping
         ("first", np.uint32, (2,)),  # TCP: sequence number of byte 0
-        ("block", np.int32, (2,)),  # number of the block plus one, 0 without one
+        ("block", np.int32, (2,)),  # the block, 0 without one
         ("next", np.uint32, (2,)),  # TLS: number of the next byte of a record's header
         ("carry", np.uint64, (2,)),  # bytes of that header which were read
         ("carried", np.uint8, (2,)),  # and how many these are
@@ -211,7 +211,7 @@ def list_records(state, offsets, lengths, directions):
 class _Group:
     """The group of one meter: it owns what flows share."""
 
-    def __init__(self, config: MeterConfig, most_blocks: int, most_answers: int) -> None:
+    def __init__(self, config: MeterConfig, most_units: int, most_answers: int) -> None:
         from flowgauge.names import quic  # loads a library that nobody needs without the group
 
         self._quic = quic
@@ -219,7 +219,7 @@ class _Group:
         self._output = Output(config, self._texts)
         self._most_answers, self._faults = most_answers, 0
         self._k = Keeper(
-            make_arena(FIRST_BLOCKS, most_blocks),
+            make_arena(FIRST_UNITS, most_units),
             self._texts.arrays,
             make_answers(most_answers),
             zeroed_records(1, FACT),
@@ -232,7 +232,7 @@ class _Group:
     def nbytes(self) -> int:
         """Bytes of what flows share."""
         k = self._k
-        shared = (k.arena.head, k.arena.there, k.arena.free, k.answers.rows, k.answers.buckets)
+        shared = (k.arena.data, k.arena.there, k.answers.rows, k.answers.buckets)
         return self._texts.nbytes + sum(array.nbytes for array in shared)
 
     def counters(self) -> dict[str, int]:
@@ -306,9 +306,9 @@ class _Group:
         """Name QUIC connections by their hellos; those of which it cannot be read, and nothing more will come."""
         fields = state.view(np.ndarray)  # a record array takes microseconds for each field of a row
         blocks, lengths, kept = (fields[name][slots, 0].tolist() for name in ("block", "length", "kept"))
-        heads = self._k.arena.head
+        heads = self._k.arena.data
         read = [
-            self._open_hello(state, slot, heads[block - 1, :length].tobytes(), last or how == WHOLE)
+            self._open_hello(state, slot, heads[head_begin(block) :][:length].tobytes(), last or how == WHOLE)
             for slot, block, length, how in zip(slots.tolist(), blocks, lengths, kept, strict=True)
         ]
         return slots[~np.array(read, np.bool_)]
@@ -372,7 +372,7 @@ def _record_lists(state: Array, memory: Memory) -> dict[str, Values]:
 
 def compile_rest() -> None:
     """Run the kernels that few packets need: those of hellos, of texts that are forgotten and of faults."""
-    group = _Group(MeterConfig(), 1, 2)
+    group = _Group(MeterConfig(), 16, 2)
     state, flows, place = zeroed_records(1, STATE), zeroed_records(1, FLOW), np.zeros(1, np.int32)
     used = np.zeros(group._texts.rows, np.bool_)
     mark_texts(state, used)
@@ -383,9 +383,9 @@ def compile_rest() -> None:
     give_up(state, 0, group._k)
 
 
-def feature(config: MeterConfig, most_blocks: int = MOST_BLOCKS, most_answers: int = ROWS) -> Feature:
+def feature(config: MeterConfig, most_units: int = MOST_UNITS, most_answers: int = ROWS) -> Feature:
     """The group, with the option `catalogue`; as large as it may become."""
-    group = _Group(config, most_blocks, most_answers)
+    group = _Group(config, most_units, most_answers)
     shared = ("flows", "data")
     return Feature(
         "names", (Layout(STATE),), group.update, group.finalize, shared, group.restart, group.counters, group.named

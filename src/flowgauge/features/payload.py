@@ -82,7 +82,7 @@ def update(p, begin, stop, state, heads, data):
 @helper
 def _length(f, d):
     """Bytes of a direction's head up to the first hole."""
-    return I64(f.length[d]) if f.known[d] == 0 else I64(leading_bits(f.there, d, HEAD))
+    return I64(f.length[d]) if f.known[d] == 0 else I64(leading_bits(f.there, d, 0, HEAD))
 
 
 @helper

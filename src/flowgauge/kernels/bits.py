@@ -29,10 +29,10 @@ def put_bits(words, which, begin, end):
 
 
 @helper
-def leading_bits(words, which, most):
-    """How many of the numbers 0, 1, 2 … below `most` are there without a gap."""
+def leading_bits(words, which, first, most):
+    """How many of the numbers 0, 1, 2 … below `most` are there without a gap; word `first` begins with 0."""
     for word in range((most + 63) >> 6):
-        gaps = ~words[which, word]
+        gaps = ~words[which, first + word]
         if gaps != U(0):
             lowest = U(63) - leading_zeros(gaps & (~gaps + U(1)))
             return min(np.int64(most), np.int64(word << 6) + np.int64(lowest))

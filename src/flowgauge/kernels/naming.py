@@ -33,14 +33,15 @@ from flowgauge.kernels.header import TCP, UDP
 from flowgauge.kernels.heads import (
     HEAD_BYTES,
     Arena,
-    has_blocks,
-    head_length,
+    datagram_end,
+    has_units,
+    have_room,
+    head_range,
     is_full_grown,
     put_datagram,
     put_segment,
     release_block,
     segment_place,
-    take_block,
 )
 from flowgauge.kernels.packet import I32, SWAPPED_ROLES, TAIL_FRAGMENT, U8
 from flowgauge.kernels.servicelist import SERVICES
@@ -99,7 +100,7 @@ def has_room(k):
     """Whether a packet, whatever it holds, can be looked at; blocks are refused only when none is due to be freed."""
     if not has_text_room(k) or k.cursor[DUE] >= len(k.due):
         return False
-    return has_blocks(k.arena) or (k.cursor[DUE] == 0 and is_full_grown(k.arena))
+    return has_units(k.arena) or (k.cursor[DUE] == 0 and is_full_grown(k.arena))
 
 
 @helper
@@ -132,21 +133,19 @@ def take_facts(f, fact, out, texts):
 
 
 @helper
-def head_range(f, d, arena):
-    """Where the head of a direction lies in the arena's bytes: up to the first byte that is missing."""
+def _head(f, d, arena):
+    """Where the head of a direction lies in the arena's bytes."""
     if f.block[d] == 0:
         return U64(0), U64(0)
-    number = I64(f.block[d]) - 1
-    length = head_length(arena, number) if f.is_tcp else I64(f.length[d])
-    return U64(number * HEAD_BYTES), U64(number * HEAD_BYTES + length)
+    return head_range(arena, f.block[d], I64(-1) if f.is_tcp else I64(f.length[d]))
 
 
 @rare_byte_helper
 def dissect_heads(f, flow, k):
     """Find what the heads of a flow hold."""
     fact, data, is_udp = k.fact[0], k.arena.data, flow.protocol == UDP
-    up_begin, up_end = head_range(f, 0, k.arena)
-    down_begin, down_end = head_range(f, 1, k.arena)
+    up_begin, up_end = _head(f, 0, k.arena)
+    down_begin, down_end = _head(f, 1, k.arena)
     if up_end == up_begin and down_end == down_begin:
         return
     service, confidence = judge(
@@ -180,16 +179,17 @@ def _look(f, d, data, begin, end, flow, arena):
         release_block(arena, f, d)
         f.kept[d] = CLOSED
         return
-    f.most[d] = min(keep, I64(HEAD_BYTES))
-    _open(f, d, KEPT, arena)
+    f.most[d], f.kept[d] = min(keep, I64(HEAD_BYTES)), KEPT
 
 
 @helper
-def _open(f, d, kept, arena):
-    """Have a block for a direction, or give up where there is none."""
-    if f.block[d] == 0:
-        f.block[d] = take_block(arena)
-    f.kept[d] = kept if f.block[d] else CLOSED
+def _have_room(f, d, count, arena):
+    """Whether the block of a direction has room; it is given up where there is none."""
+    if have_room(arena, f, d, count):
+        return True
+    release_block(arena, f, d)
+    f.kept[d] = CLOSED
+    return False
 
 
 @byte_helper
@@ -205,14 +205,15 @@ def _keep_segment(q, f, d, data, flow, k, skip, place, count):
     if f.kept[d] == NEW and place == 0 and stop - begin >= _FEWEST:
         _look(f, d, data, begin, stop, flow, arena)
     elif f.kept[d] == NEW and place < HEAD_BYTES:
-        f.most[d] = HEAD_BYTES
-        _open(f, d, WAITS, arena)
+        f.most[d], f.kept[d] = HEAD_BYTES, WAITS
     if f.kept[d] != WAITS and f.kept[d] != KEPT:
         return
     if count > 0:
-        put_segment(arena, I64(f.block[d]) - 1, data, begin, place, count)
+        if not _have_room(f, d, place + count, arena):
+            return
+        put_segment(arena, f.block[d], data, begin, place, count)
         f.length[d] = 1
-    head, end = head_range(f, d, arena)
+    head, end = _head(f, d, arena)
     if f.kept[d] == WAITS and end - head >= _FEWEST:
         _look(f, d, arena.data, head, end, flow, arena)
     if f.kept[d] == KEPT and (place > _FAR or _has_all(f, d, head, end, arena.data)):
@@ -239,9 +240,13 @@ def _keep_datagram(q, f, d, data, flow, k):
         _look(f, d, data, begin, begin + U64(q.payload_caplen), flow, arena)
     if f.kept[d] != KEPT:
         return
-    number = I64(f.block[d]) - 1
-    f.length[d] = put_datagram(arena, number, data, begin, I64(q.payload_caplen), I64(f.length[d]))
-    head, end = head_range(f, d, arena)
+    at = I64(f.length[d])
+    stop = datagram_end(I64(q.payload_caplen), at)
+    if not _have_room(f, d, stop, arena):
+        return
+    put_datagram(arena, f.block[d], data, begin, at, stop)
+    f.length[d] = stop
+    head, end = _head(f, d, arena)
     if _has_all(f, d, head, end, arena.data):
         f.kept[d] = WHOLE
     if f.service == QUIC and d == 0:
