@@ -169,7 +169,7 @@ def rate(args: argparse.Namespace) -> None:
 def replay(name: str, trace: Path, pps: int, seconds: float) -> subprocess.Popen[bytes]:
     """Send a capture again and again, each time between other addresses."""
     loops = max(1, round(pps * seconds / packets_of(trace)))
-    options = ["--preload-pcap", "-i", "va", f"--pps={pps}", f"--loop={loops}", "--unique-ip"]
+    options = ["--preload-pcap", "--pps-multi=100", "-i", "va", f"--pps={pps}", f"--loop={loops}", "--unique-ip"]
     return subprocess.Popen(
         within(name, "tcpreplay", *options, str(trace)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
