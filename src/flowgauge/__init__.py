@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from flowgauge.config import MeterConfig
     from flowgauge.custom.declare import UserFeature, feature
     from flowgauge.custom.types import boolean, f32, f64, i8, i16, i32, i64, u8, u16, u32, u64
+    from flowgauge.cutting import Cut, cut
     from flowgauge.errors import (
         ConfigError,
         FeatureError,
@@ -39,6 +40,7 @@ __version__ = "0.1.0"
 _HOME = {
     "CaptureInfo": "captureinfo",
     "ConfigError": "errors",
+    "Cut": "cutting",
     "FeatureError": "errors",
     "FlowgaugeError": "errors",
     "GatewayError": "errors",
@@ -56,6 +58,7 @@ _HOME = {
     "UserFeature": "custom.declare",
     "boolean": "custom.types",
     "columns": "schemas",
+    "cut": "cutting",
     "extract": "run",
     "f32": "custom.types",
     "f64": "custom.types",
@@ -81,6 +84,7 @@ _HOME = {
 __all__ = [
     "CaptureInfo",
     "ConfigError",
+    "Cut",
     "FeatureError",
     "FlowgaugeError",
     "GatewayError",
@@ -99,6 +103,7 @@ __all__ = [
     "__version__",
     "boolean",
     "columns",
+    "cut",
     "extract",
     "f32",
     "f64",
