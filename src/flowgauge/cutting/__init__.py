@@ -51,5 +51,3 @@ def cut(
     marks = mark(records, captures)
     packets = write_packets(marks, output)
     return Cut(len(records.rows), packets, len(marks))
-
-

@@ -52,11 +52,14 @@ def _shown(names: list[str]) -> str:
 def _selected(connection: Any, where: str, columns: list[str]) -> pa.Table:
     """The condition stands on lines of its own, so that a mistake is shown in it as it was given."""
     listed = ", ".join(f'"{column}"' for column in columns)
-    statements = connection.extract_statements(f"SELECT {listed} FROM flows WHERE (\n{where}\n)")
-    if len(statements) != 1:
-        raise ConfigError(f"the condition is one expression of SQL, not {len(statements)} statements: {where}")
-    batches = connection.execute(statements[0]).to_arrow_reader()
-    return batches.read_all()
+    query = f"SELECT {listed} FROM flows WHERE (\n{where}\n)"
+    count = len(connection.extract_statements(query))
+    if count != 1:
+        raise ConfigError(f"the condition is one expression of SQL, not {count} statements: {where}")
+    connection.execute(
+        f"CREATE TEMP TABLE chosen AS {query}"
+    )  # as a relation, it would not tell the place of a mistake
+    return connection.table("chosen").to_arrow_table()
 
 
 def _message(error: Exception) -> str:
