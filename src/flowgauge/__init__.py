@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flowgauge.captureinfo import CaptureInfo, info
+    from flowgauge.comparing import Comparison, compare
     from flowgauge.config import MeterConfig
     from flowgauge.custom.declare import UserFeature, feature
     from flowgauge.custom.types import boolean, f32, f64, i8, i16, i32, i64, u8, u16, u32, u64
@@ -39,6 +40,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "CaptureInfo": "captureinfo",
+    "Comparison": "comparing",
     "ConfigError": "errors",
     "Cut": "cutting",
     "FeatureError": "errors",
@@ -58,6 +60,7 @@ _HOME = {
     "UserFeature": "custom.declare",
     "boolean": "custom.types",
     "columns": "schemas",
+    "compare": "comparing",
     "cut": "cutting",
     "extract": "run",
     "f32": "custom.types",
@@ -83,6 +86,7 @@ _HOME = {
 
 __all__ = [
     "CaptureInfo",
+    "Comparison",
     "ConfigError",
     "Cut",
     "FeatureError",
@@ -103,6 +107,7 @@ __all__ = [
     "__version__",
     "boolean",
     "columns",
+    "compare",
     "cut",
     "extract",
     "f32",
