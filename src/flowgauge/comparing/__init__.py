@@ -104,9 +104,8 @@ class _Comparing:
         times_a, times_b = Times(key_a, a.start(), a.end()), Times(key_b, b.start(), b.end())
         step = a.shape.step + b.shape.step
         self.offset = clock_offset(times_a, times_b, step)
-        self.starts = times_a.start, times_b.start
         times_b = times_b._replace(start=times_b.start - self.offset, end=times_b.end - self.offset)
-        return match(times_a, times_b, max(self.within, step), self._packets())
+        return match(times_a, times_b, self.within + step, self._packets())
 
     def _packets(self) -> tuple[Any, Any] | None:
         if "packets" not in self.names:
@@ -119,7 +118,7 @@ class _Comparing:
         apart_a, apart_b = np.unique(found.splits[:, 0]), np.unique(found.merges[:, 0])
         whole = ~(np.isin(found.a, apart_a) | np.isin(found.b, apart_b))
         in_a, in_b = found.a[whole], found.b[whole]
-        swapped = swapped_pairs(self.a, self.b, in_a, in_b)
+        swapped = swapped_pairs(self.a, self.b, in_a, in_b) if len(in_a) else np.zeros(0, np.bool_)
         pairs = Pairs(self.a, self.b, in_a, in_b, swapped, self.offset, self.tolerance)
         columns, changes = compare_columns(pairs, self.names, labels)
         turned = np.flatnonzero(swapped)
@@ -157,7 +156,7 @@ class _Comparing:
         """Of the features; those of which too few values differ for a drift are not looked at."""
         rows = min(self.a.table.rows, self.b.table.rows)
         differ = {column.column: column.differ for column in columns}
-        alone = rows if found is None else max(len(side) for side in (self.a.start(), self.b.start())) - len(found.a)
+        alone = max(self.a.table.rows, self.b.table.rows) - (0 if found is None else len(found.a))
         features = [name for name in self.names if self._role(name) == "feature"]
         chosen = [name for name in features if alone + differ.get(name, 0) > SMALLEST * rows]
         drawn = [sample(side.table.rows) for side in (self.a, self.b)]

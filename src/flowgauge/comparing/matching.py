@@ -19,7 +19,7 @@ _MORE_PACKETS = 1.1  # that the pieces of a record may have
 
 
 class Times(NamedTuple):
-    """Of each record its key and its first and last time, ns."""
+    """Of each record its key, a small number, and its first and last time, ns."""
 
     key: I64
     start: I64
@@ -56,15 +56,22 @@ def clock_offset(a: Times, b: Times, step: int) -> int:
 
 def _in_turn(a: Times, b: Times) -> tuple[I64, I64]:
     """Rows of both sides that are the n-th of their key, of keys with as many on both."""
-    keys = int(max(a.key.max(initial=0), b.key.max(initial=0))) + 1
+    keys = _most(a, b)
     order_a, order_b = (np.lexsort((side.start, side.key)) for side in (a, b))
-    if keys > 8 * (len(a.key) + len(b.key)) + 1024:
-        _, dense = np.unique(np.concatenate((a.key, b.key)), return_inverse=True)
-        dense = dense.reshape(-1)
-        a, b = a._replace(key=dense[: len(a.key)]), b._replace(key=dense[len(a.key) :])
-        keys = int(dense.max(initial=0)) + 1
     same = np.bincount(a.key, minlength=keys) == np.bincount(b.key, minlength=keys)
     return order_a[same[a.key[order_a]]], order_b[same[b.key[order_b]]]
+
+
+def _most(a: Times, b: Times) -> int:
+    """One more than the highest key."""
+    return int(max(a.key.max(initial=0), b.key.max(initial=0))) + 1
+
+
+def _on_both_sides(a: Times, b: Times, rows_a: I64, rows_b: I64) -> tuple[I64, I64]:
+    """Those of the rows whose key is that of a row of the other side."""
+    keys = _most(a, b)
+    both = (np.bincount(a.key[rows_a], minlength=keys) > 0) & (np.bincount(b.key[rows_b], minlength=keys) > 0)
+    return rows_a[both[a.key[rows_a]]], rows_b[both[b.key[rows_b]]]
 
 
 def match(a: Times, b: Times, within: int, packets: tuple[I64, I64] | None = None) -> Matching:
@@ -81,7 +88,7 @@ def match(a: Times, b: Times, within: int, packets: tuple[I64, I64] | None = Non
     for longest in (within, None):
         pairs = _pair(a, b, rows_a, rows_b, longest)
         found.append(pairs)
-        rows_a, rows_b = np.setdiff1d(rows_a, pairs[0]), np.setdiff1d(rows_b, pairs[1])
+        rows_a, rows_b = _without(rows_a, pairs[0]), _without(rows_b, pairs[1])
     in_a = np.concatenate([pair[0] for pair in found])
     in_b = np.concatenate([pair[1] for pair in found])
     order = np.argsort(in_a)
@@ -89,7 +96,15 @@ def match(a: Times, b: Times, within: int, packets: tuple[I64, I64] | None = Non
     counts = packets or (None, None)
     splits = _pieces(a, b, (in_a, in_b), rows_b, counts)
     merges = _pieces(b, a, (in_b, in_a), rows_a, counts[::-1])
-    return Matching(in_a, in_b, np.setdiff1d(rows_a, merges[:, 1]), np.setdiff1d(rows_b, splits[:, 1]), splits, merges)
+    return Matching(in_a, in_b, _without(rows_a, merges[:, 1]), _without(rows_b, splits[:, 1]), splits, merges)
+
+
+def _without(rows: I64, others: I64) -> I64:
+    """Those of ascending rows that are not among the others."""
+    kept = np.zeros(int(rows[-1]) + 1 if len(rows) else 0, np.bool_)
+    kept[rows] = True
+    kept[others] = False
+    return np.flatnonzero(kept)
 
 
 def _pair(a: Times, b: Times, rows_a: I64, rows_b: I64, within: int | None) -> tuple[I64, I64]:
@@ -99,6 +114,7 @@ def _pair(a: Times, b: Times, rows_a: I64, rows_b: I64, within: int | None) -> t
     sides that are nearer to each other than to their others are a pair, again and again with what is left.
     """
     found: list[tuple[I64, I64]] = []
+    rows_a, rows_b = _on_both_sides(a, b, rows_a, rows_b)
     side = np.repeat(np.array([0, 1]), [len(rows_a), len(rows_b)])
     row = np.concatenate((rows_a, rows_b))
     key, start, end = (np.concatenate((mine[rows_a], other[rows_b])) for mine, other in zip(a, b, strict=True))

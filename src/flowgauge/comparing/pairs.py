@@ -77,7 +77,7 @@ def compare_columns(
     """The columns that differ, but for labels, and the changes of those."""
     columns: list[ColumnDifference] = []
     changes: list[LabelChange] = []
-    for name in names:
+    for name in names if len(pairs.rows_a) else ():
         if name in labels:
             changes += _changes(pairs, name)
         elif (found := _compare(pairs, name)) is not None:

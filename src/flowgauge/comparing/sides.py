@@ -18,6 +18,7 @@ from flowgauge.schemas import SCHEMAS
 NANOSECONDS = 1_000_000_000
 _MICRO, _MILLI = 1_000, 1_000_000
 _PORTS = (6, 17, 132)  # TCP, UDP and SCTP: protocols whose ports are part of a flow's key
+_ICMP, _ICMPV6 = 1, 58
 _SECONDS = {"s": 1.0, "ms": 1e-3, "µs": 1e-6, "ns": 1e-9}
 _PROTOCOLS = {"tcp": 6, "udp": 17, "icmp": 1, "icmp6": 58, "ipv6-icmp": 58, "sctp": 132}
 
@@ -144,7 +145,7 @@ class Side:
         if shape.duration is None or shape.duration not in self.table.names:
             return self.start()
         seconds = filled(self.table.column(shape.duration), 0).astype(np.float64)
-        return self.start() + np.rint(seconds * shape.duration_unit).astype(np.int64)
+        return np.asarray(self.start() + np.rint(seconds * shape.duration_unit).astype(np.int64))
 
     def counts_time(self, name: str) -> bool:
         """Whether a column holds times as numbers of `shape.unit`."""
@@ -162,7 +163,7 @@ class Side:
             return np.asarray(filled(array, 0), np.int64)
         values = filled(array, 0)
         if np.issubdtype(values.dtype, np.floating):
-            return np.asarray(np.rint(values * 1e6).astype(np.int64) * (self.shape.unit // _MICRO))
+            return np.asarray(np.rint(values * 1e6).astype(np.int64) * (self.shape.unit // _MILLI))
         return np.asarray(values.astype(np.int64) * self.shape.unit)
 
     def ips(self) -> list[pa.Array]:
@@ -238,8 +239,9 @@ def keys(a: Side, b: Side) -> tuple[I64, I64]:
     high = np.concatenate([np.maximum(*pair) for pair in pairs])
     protocol = np.concatenate([side.protocol() for side in (a, b)])
     _, hosts = np.unique(low * (int(ends.max(initial=0)) + 1) + high, return_inverse=True)
-    both = hosts.astype(np.int64) * 512 + protocol
-    return both[:rows], both[rows:]
+    protocol[protocol == _ICMPV6] = _ICMP  # addresses tell them apart, and Zeek's logs call both icmp
+    _, found = np.unique(hosts.reshape(-1).astype(np.int64) * 512 + protocol, return_inverse=True)
+    return found.reshape(-1)[:rows], found.reshape(-1)[rows:]
 
 
 def _codes(columns: list[pa.Array]) -> I64:
