@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flowgauge.cli.text import counted
+from flowgauge.cli.text import counted, few
 
 if TYPE_CHECKING:
     from flowgauge.comparing import Comparison
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 SAME, DIFFERS = 0, 1
 _MANY_COLUMNS = 20
-_LEAST_WIDTH = 100
+_LEAST_WIDTH = 120
 
 
 def compare(
@@ -144,7 +144,7 @@ def _drift(found: Comparison) -> Any:
 def _notes(found: Comparison) -> Iterator[str]:
     for word, names in (("a", found.only_in_a), ("b", found.only_in_b)):
         if names:
-            yield f"columns only in {word}: {', '.join(names)}"
+            yield f"{counted(len(names), 'column')} only in {word}: {few(names)}"
     for change in found.types:
         yield f"type of {change.column}: {change.a} in a, {change.b} in b"
     for name, (before, after) in found.options.items():
