@@ -89,7 +89,8 @@ def _categories(column: str, a: pa.Array, b: pa.Array, chance: float) -> Drift |
     if distance <= SMALLEST or _is_chance(counts, chance):
         return None
     most = int(np.argmax(np.abs(shares[0] - shares[1])))
-    return Drift(column, distance, *(f"{names[most]} {share:.0%}" for share in shares[:, most]))
+    name = "null" if names[most] is None else names[most]
+    return Drift(column, distance, *(f"{name} {share:.0%}" for share in shares[:, most]))
 
 
 def _is_chance(counts: NDArray[np.float64], chance: float) -> bool:

@@ -17,7 +17,6 @@ from flowgauge.comparing.values import Rule, differences
 _EXAMPLES = 3
 _MOST_CHANGES = 20
 _MIRRORED = (("client_", "server_"), ("up_", "down_"), ("src_", "dst_"), ("src2dst_", "dst2src_"))
-_ENDS = ("client_ip", "client_port", "server_ip", "server_port")
 _TURNED = frozenset(
     ("client_by", "tcp_state", "tcp_history", "handshake_syn_rtt_s", "handshake_ack_rtt_s", "splt_direction")
 )

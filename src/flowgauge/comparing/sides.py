@@ -25,6 +25,9 @@ _PROTOCOLS = {"tcp": 6, "udp": 17, "icmp": 1, "icmp6": 58, "ipv6-icmp": 58, "sct
 I64 = NDArray[np.int64]
 
 
+ENDS = ("client_ip", "client_port", "server_ip", "server_port")
+
+
 class Shape(NamedTuple):
     """Where a schema has what records are matched by; times are in units of `unit` ns, and known to `step` ns."""
 
@@ -85,6 +88,7 @@ class Side:
         self.schema = schema_of(table.names)
         self.shape = _SHAPES[self.schema]
         self.columns = {name: Known(name) for name in table.names}
+        self.is_foreign = False  # whether native names stand for those of another tool
         self._words: Any = None
 
     @property
@@ -118,6 +122,7 @@ class Side:
         """Call the columns what native ones are called; those that are none are left out."""
         if self.schema == "native":
             return
+        self.is_foreign = True
         found: dict[str, Known] = {}
         native = {column.name: column for column in native_columns()}
         for column in SCHEMAS[self.schema].columns():
@@ -127,11 +132,8 @@ class Side:
             loose, ratio = column.native.startswith(SIMILAR), _ratio(column.unit, meant.unit)
             if ratio is not None and _comparable(column.type, meant.type):
                 found[meant.name] = Known(column.name, ratio, loose)
-        shape = self.shape
-        ends = zip(
-            ("client_ip", "client_port", "server_ip", "server_port"), (*shape.client, *shape.server), strict=True
-        )
-        self.columns = found | {name: Known(own) for name, own in ends if name not in found}
+        ends = zip(ENDS, (*self.shape.client, *self.shape.server), strict=True)
+        self.columns = found | {name: Known(own) for name, own in ends if own in self.table.names}
 
     def start(self) -> I64:
         """Start of each record, ns since the epoch."""
@@ -253,6 +255,8 @@ def _codes(columns: list[pa.Array]) -> I64:
 def read_column(side: Side, name: str) -> tuple[pa.Array, Known]:
     """The values of a column by its common name, numbers in its common unit."""
     known = side.columns[name]
+    if side.is_foreign and name in ENDS:
+        return side.ends()[ENDS.index(name)], known
     gathered = side.table.has_places(known.name)
     array = side.table.gathered(known.name) if gathered else side.table.column(known.name)
     if known.scale != 1.0:
