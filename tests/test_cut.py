@@ -274,6 +274,17 @@ def test_names_of_files() -> None:
     assert file_names(["x/a.pcap", "x/a.pcapng"]) == ["a.pcap.pcapng", "a.pcapng.pcapng"]
 
 
+def test_captures_are_never_written_over(tmp_path: Path) -> None:
+    """An output that is one of the captures, by whatever name, is refused, alone and in a folder."""
+    content = b"".join([section(), interface(), enhanced(5, FRAME)])
+    table = read(content, tmp_path)
+    (tmp_path / "link.pcapng").symlink_to(tmp_path / "a.pcapng")
+    for output in (tmp_path / "a.pcapng", tmp_path / "link.pcapng", tmp_path):
+        with pytest.raises(fg.SinkError, match="is one of the captures"):
+            fg.cut(table, output)
+    assert (tmp_path / "a.pcapng").read_bytes() == content
+
+
 @pytest.fixture
 def table(tmp_path: Path) -> pa.Table:
     """Two records of a capture that is called a.pcap."""

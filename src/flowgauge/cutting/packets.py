@@ -43,11 +43,21 @@ def write_packets(captures: list[Marked], to: str | os.PathLike[str] | IO[bytes]
     Labels that captures have inside stay where all packets of a file have the same: readers take that of the first
     section for the whole file. Raises SourceError, SinkError.
     """
-    if isinstance(to, (str, os.PathLike)) and is_folder(os.fspath(to)):
-        names = file_names([capture.path for capture in captures])
-        pairs = zip(captures, names, strict=True)
-        return sum(_write_file([capture], _file_in(os.fspath(to), name)) for capture, name in pairs)
-    return _write_file(captures, to)
+    if not (isinstance(to, (str, os.PathLike)) and is_folder(os.fspath(to))):
+        _check_other(captures, [to])
+        return _write_file(captures, to)
+    names = file_names([capture.path for capture in captures])
+    paths = [os.path.join(to, name) for name in names]
+    _check_other(captures, paths)
+    return sum(_write_file([capture], _with_folder(path)) for capture, path in zip(captures, paths, strict=True))
+
+
+def _check_other(captures: list[Marked], outputs: list[Any]) -> None:
+    """Raise SinkError where an output would take the place of a capture."""
+    sources = {os.path.realpath(capture.path) for capture in captures}
+    for output in outputs:
+        if isinstance(output, (str, os.PathLike)) and os.path.realpath(output) in sources:
+            raise SinkError(f"{os.fspath(output)} is one of the captures: choose another name or folder")
 
 
 def is_folder(output: str) -> bool:
@@ -74,8 +84,8 @@ def _stem(name: str) -> str:
     return name
 
 
-def _file_in(folder: str, name: str) -> str:
-    path = os.path.join(folder, name)
+def _with_folder(path: str) -> str:
+    """The path, whose folder is there from now on."""
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
     except OSError as error:
