@@ -91,6 +91,7 @@ class TestNothing:
         comparison = fg.compare(flows, other)
         assert found_in(comparison) == set() and comparison.matched == len(flows) and comparison.reordered
 
+    @pytest.mark.slow
     def test_other_formats(self, tmp_path: Path) -> None:
         """Parquet, Arrow, CSV and JSON Lines, also compressed, hold the same records, whatever they lack of types."""
         paths = [tmp_path / f"flows.{form}" for form in ("parquet", "arrow", "csv", "csv.gz", "jsonl", "jsonl.zst")]
@@ -101,6 +102,7 @@ class TestNothing:
             assert found_in(comparison) == set(), (a.name, b.name)
             assert comparison.matched == comparison.rows[0] == comparison.rows[1] == 80
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("schema", ["basic", "zeek", "nfstream", "cic", "cic2017"])
     def test_tables_of_other_schemas(self, tmp_path: Path, schema: str) -> None:
         """Tables with the columns of other tools are the same as CSV and as Parquet, and matched to the last record."""
@@ -109,6 +111,7 @@ class TestNothing:
         comparison = fg.compare(tmp_path / "flows.csv", tmp_path / "flows.parquet")
         assert found_in(comparison) == set() and comparison.matched == comparison.rows[0]
 
+    @pytest.mark.slow
     def test_logs_of_zeek(self, tmp_path: Path) -> None:
         """A log of Zeek rounds times to microseconds, which is no difference."""
         fg.extract(EXAMPLES, tmp_path / "conn.log", schema="zeek", format="zeek")
@@ -326,6 +329,7 @@ OTHER_MEANING = {"duration_s", "up_payload_bytes", "down_payload_bytes", "tcp_st
 """Columns that Zeek defines otherwise: without the time after a close, by sequence numbers, of UDP too."""
 
 
+@pytest.mark.slow
 class TestOtherTools:
     """Tables of other tools against native ones."""
 

@@ -165,6 +165,7 @@ LABEL = "{app}_{action}_*.pcap"
 ALL_GROUPS = "size,iat,flags,tcp,ip,splt,activity,bulk,payload,distribution,raw"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_example_captures_give_their_rows_again(tmp_path: Path, seed: int) -> None:
     """Random rows of the example captures, cut into a file for each, come out the same in every group, with labels."""
@@ -178,6 +179,7 @@ def test_example_captures_give_their_rows_again(tmp_path: Path, seed: int) -> No
     assert plain(again) == plain(rows)
 
 
+@pytest.mark.slow
 def test_all_rows_of_a_trace_are_all_its_packets(tmp_path: Path) -> None:
     """Without a condition all metered packets are cut, over the files of a joined trace, in their order."""
     files = sorted(EXAMPLES.glob("*.pcap"))[:3]
@@ -403,6 +405,7 @@ class TestWhere:
             assert fg.cut(table, tmp_path / "x.pcapng").packets == 2
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("capinfos") is None, reason="capinfos is not installed")
 def test_wireshark_reads_what_was_cut(tmp_path: Path) -> None:
     """Wireshark's tools read a file of several sections, with every packet."""
