@@ -8,6 +8,7 @@ found.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from flowgauge.comparing.drift import SMALLEST, Drift, find_drift, sample
-from flowgauge.comparing.matching import Matching, Times, clock_offset, match, seconds
+from flowgauge.comparing.matching import Matching, Times, by_place, clock_offset, match, seconds
 from flowgauge.comparing.pairs import Pairs, compare_columns, swapped_pairs
 from flowgauge.comparing.result import ColumnDifference, Comparison, Records, TypeChange
-from flowgauge.comparing.sides import NANOSECONDS, Side, keys, read_column
+from flowgauge.comparing.sides import NANOSECONDS, Side, have_keys, keys, read_column
 from flowgauge.comparing.tables import Table, filled, is_text, open_table
 from flowgauge.errors import ConfigError
 from flowgauge.schema import native_columns
@@ -67,6 +68,15 @@ def _type(side: Side, name: str) -> pa.DataType:
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
+def _only_in(side: Side, other: Side) -> Iterator[str]:
+    """Columns that the other lacks; text may leave out those in which every value is null."""
+    for name in side.columns:
+        if name in other.columns:
+            continue
+        if other.table.typed or read_column(side, name)[0].null_count < side.table.rows:
+            yield name
+
+
 class _Comparing:
     """One comparison."""
 
@@ -80,20 +90,18 @@ class _Comparing:
     def run(self) -> Comparison:
         """All of it."""
         a, b = self.a, self.b
-        found = self._match() if a.has_ends and b.has_ends else None
+        found = self._match() if have_keys(a, b) else by_place(a.table.rows, b.table.rows)
         labels = [name for name in self.names if self._role(name) == "label"]
-        paired: dict[str, Any] = {}
-        if found is not None:
-            paired = self._paired(found, labels)
+        paired = self._paired(found, labels)
         return Comparison(
             a.table.name,
             b.table.name,
             (a.table.rows, b.table.rows),
             offset_s=seconds(self.offset),
-            only_in_a=tuple(name for name in a.columns if name not in b.columns),
-            only_in_b=tuple(name for name in b.columns if name not in a.columns),
+            only_in_a=tuple(_only_in(a, b)),
+            only_in_b=tuple(_only_in(b, a)),
             types=tuple(self._types()),
-            drift=tuple(self._drift(found, paired.get("columns", ()))),
+            drift=tuple(self._drift(found, paired["columns"])),
             options=_options(a.table, b.table),
             **paired,
         )
@@ -118,7 +126,8 @@ class _Comparing:
         apart_a, apart_b = np.unique(found.splits[:, 0]), np.unique(found.merges[:, 0])
         whole = ~(np.isin(found.a, apart_a) | np.isin(found.b, apart_b))
         in_a, in_b = found.a[whole], found.b[whole]
-        swapped = swapped_pairs(self.a, self.b, in_a, in_b) if len(in_a) else np.zeros(0, np.bool_)
+        ends = self.a.has_ends and self.b.has_ends and len(in_a)
+        swapped = swapped_pairs(self.a, self.b, in_a, in_b) if ends else np.zeros(len(in_a), np.bool_)
         pairs = Pairs(self.a, self.b, in_a, in_b, swapped, self.offset, self.tolerance)
         columns, changes = compare_columns(pairs, self.names, labels)
         turned = np.flatnonzero(swapped)
@@ -152,11 +161,11 @@ class _Comparing:
         kinds = [(name, *(_type(side, side.columns[name].name) for side in (self.a, self.b))) for name in self.names]
         return [TypeChange(name, str(a), str(b)) for name, a, b in kinds if a != b and not (is_text(a) and is_text(b))]
 
-    def _drift(self, found: Matching | None, columns: tuple[ColumnDifference, ...]) -> list[Drift]:
+    def _drift(self, found: Matching, columns: tuple[ColumnDifference, ...]) -> list[Drift]:
         """Of the features; those of which too few values differ for a drift are not looked at."""
         rows = min(self.a.table.rows, self.b.table.rows)
         differ = {column.column: column.differ for column in columns}
-        alone = max(self.a.table.rows, self.b.table.rows) - (0 if found is None else len(found.a))
+        alone = max(self.a.table.rows, self.b.table.rows) - len(found.a)
         features = [name for name in self.names if self._role(name) == "feature"]
         chosen = [name for name in features if alone + differ.get(name, 0) > SMALLEST * rows]
         drawn = [sample(side.table.rows) for side in (self.a, self.b)]

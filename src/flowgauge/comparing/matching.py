@@ -74,15 +74,19 @@ def _on_both_sides(a: Times, b: Times, rows_a: I64, rows_b: I64) -> tuple[I64, I
     return rows_a[both[a.key[rows_a]]], rows_b[both[b.key[rows_b]]]
 
 
+def by_place(rows_a: int, rows_b: int) -> Matching:
+    """The pairs of records that nothing tells apart but their place; none where one side has more."""
+    rows, nothing = np.arange(rows_a if rows_a == rows_b else 0), np.zeros((0, 2), np.int64)
+    return Matching(rows, rows, np.arange(len(rows), rows_a), np.arange(len(rows), rows_b), nothing, nothing)
+
+
 def match(a: Times, b: Times, within: int, packets: tuple[I64, I64] | None = None) -> Matching:
     """Pairs of records that start within so many ns of each other or, of the rest, overlap in time.
 
     `packets` of both sides tell pieces of a record from other records.
     """
     if len(a.key) == len(b.key) and all(np.array_equal(mine, other) for mine, other in zip(a, b, strict=True)):
-        rows = np.arange(len(a.key))
-        nothing = np.zeros((0, 2), np.int64)
-        return Matching(rows, rows, rows[:0], rows[:0], nothing, nothing)
+        return by_place(len(a.key), len(b.key))
     rows_a, rows_b = np.arange(len(a.key)), np.arange(len(b.key))
     found: list[tuple[I64, I64]] = []
     for longest in (within, None):

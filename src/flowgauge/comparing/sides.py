@@ -93,10 +93,14 @@ class Side:
 
     @property
     def has_ends(self) -> bool:
-        """Whether records have addresses and times to be matched by."""
-        shape = self.shape
-        needed = (*shape.client, *shape.server, shape.protocol, shape.start)
+        """Whether records have addresses, ports and a protocol."""
+        needed = (*self.shape.client, *self.shape.server, self.shape.protocol)
         return all(name in self.table.names for name in needed)
+
+    @property
+    def has_start(self) -> bool:
+        """Whether records have a time."""
+        return self.shape.start in self.table.names
 
     @property
     def has_ids(self) -> bool:
@@ -111,6 +115,8 @@ class Side:
 
     def describe(self, row: int) -> str:
         """A record in words."""
+        if not (self.has_ends and self.has_start):
+            return f"row {row + 1}"
         if self._words is None:
             self._words = *self.ends(), self.protocol(), self.start()
         client, client_port, server, server_port, protocol, start = self._words
@@ -221,6 +227,11 @@ def _spelled(text: str) -> str:
         return str(ipaddress.ip_address(text))
     except ValueError:
         return text
+
+
+def have_keys(a: Side, b: Side) -> bool:
+    """Whether records of both sides can be told apart: by time, and by their Community ID or what it is made of."""
+    return a.has_start and b.has_start and ((a.has_ids and b.has_ids) or (a.has_ends and b.has_ends))
 
 
 def keys(a: Side, b: Side) -> tuple[I64, I64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -138,11 +139,24 @@ def _csv(path: str) -> Table:
 
     with pa.input_stream(path, compression="detect") as stream:
         names = csv.open_csv(stream, parse_options=csv.ParseOptions(newlines_in_values=True)).schema.names
-    types = _types_of_text(names)
+    known = _types_of_text(names)
+    types = {name: known.get(name, pa.string()) for name in names}
     convert = csv.ConvertOptions(column_types=types, strings_can_be_null=True, null_values=[""])
     with pa.input_stream(path, compression="detect") as stream:
         table = csv.read_csv(stream, parse_options=csv.ParseOptions(newlines_in_values=True), convert_options=convert)
+    for place, name in enumerate(names):
+        if name not in known:
+            table = table.set_column(place, name, _inferred(table[name]))
     return _in_memory(path, table, typed=False)
+
+
+def _inferred(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Texts as the numbers that they all are; what begins with 0 is the text of a name, such as a number of a file."""
+    named = pc.match_substring_regex(column, r"^[-+]?0\d")
+    for kind in (pa.int64(), pa.float64()) if not pc.any(named).as_py() else ():
+        with contextlib.suppress(pa.ArrowInvalid):
+            return column.cast(kind)
+    return column
 
 
 def _jsonl(path: str) -> Table:
