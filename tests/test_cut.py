@@ -270,6 +270,16 @@ def test_labels_stay_only_where_they_are_true(tmp_path: Path) -> None:
     assert fg.read(tmp_path / "apart")["app"].to_pylist() == ["chat", "mail"]
 
 
+def test_captures_that_tell_of_processes(tmp_path: Path) -> None:
+    """Comments of packets that name their processes stay with them."""
+    pairs = [(1, b"PID: 7\nCMD: /usr/bin/curl\nARGS: curl")]
+    blocks = [section(), interface(), enhanced(1, FRAME, pairs=pairs), enhanced(2, eth(ip4(udp(4001, 53))))]
+    table = read(b"".join(blocks), tmp_path)
+    assert table["pid"].to_pylist() == [7, None]
+    fg.cut(table.slice(0, 1), tmp_path / "one.pcapng")
+    assert fg.read(tmp_path / "one.pcapng")["pid"].to_pylist() == [7]
+
+
 def test_names_of_files() -> None:
     """Files in a folder are called like their captures, below the folder that they share, and all differently."""
     assert file_names(["x/a.pcap.gz", "x/y/b.pcapng"]) == ["a.pcapng", "y/b.pcapng"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from flowgauge.config import MeterConfig
 from flowgauge.cutting.records import CAPTURE_BITS, CHECKED, KEY, REST, SOURCE, Records, numbers
 from flowgauge.errors import SourceError
 from flowgauge.features import Feature
@@ -58,8 +60,8 @@ class Chosen:
 class _MarkingMeter(Meter):
     """A meter that marks the packets of chosen records; `marks` has a bit for each packet of each capture."""
 
-    def __init__(self, like: Meter, chosen: Chosen) -> None:
-        super().__init__(like.config)
+    def __init__(self, config: MeterConfig, chosen: Chosen) -> None:
+        super().__init__(config)
         self.names: list[str] = []
         self.marks: dict[int, Bits] = {}
         self._chosen = chosen
@@ -105,7 +107,7 @@ def mark(records: Records, captures: dict[int, str]) -> list[Marked]:
     run = Run(list(captures.values()), Hooks(), features="core", **records.options)
     run.warm()
     chosen = Chosen(records.rows, {old: new for new, old in enumerate(captures)})
-    meter = run.meter = _MarkingMeter(run.meter, chosen)
+    meter = run.meter = _MarkingMeter(replace(run.config, features=("core",)), chosen)  # captures may ask for more
     seen = np.zeros(len(records.rows), np.bool_)
     for batch in run.batches():
         found = chosen.find(batch["flow_id"].to_numpy(), batch["part"].to_numpy())
