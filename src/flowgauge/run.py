@@ -43,7 +43,7 @@ from flowgauge.sources.filters import Filter
 from flowgauge.sources.live import LiveSource
 from flowgauge.sources.reorder import Reorder
 from flowgauge.sources.rules import RuleLabels
-from flowgauge.stats import RunStats
+from flowgauge.stats import STATS, RunStats
 from flowgauge.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
@@ -535,7 +535,8 @@ def extract(
             run.watch.start()
             sink.write(converted)
             run.watch.lap("sink")
-    run.stats.rows = rows
+        run.stats.rows = rows
+        sink.note(STATS, json.dumps(run.stats.results(with_names=run.config.anonymize is None), sort_keys=True))
     return run.stats
 
 

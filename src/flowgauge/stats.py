@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
+
+STATS = "flowgauge_stats"
+"""Name in the footer of a Parquet file of the counts of the run that wrote it, as JSON: :meth:`RunStats.results`."""
 
 
 @dataclass
@@ -46,3 +50,36 @@ class RunStats:
     def as_dict(self) -> dict[str, Any]:
         """All counts as JSON-ready values."""
         return asdict(self)
+
+    def results(self, with_names: bool = True) -> dict[str, Any]:
+        """What the same input gives again: all but times, and, unless `with_names`, what holds names of files."""
+        left_out = _TIMES if with_names else (*_TIMES, *_NAMES)
+        return {name: value for name, value in asdict(self).items() if name not in left_out}
+
+
+_TIMES = ("seconds", "compile_seconds")
+_NAMES = ("skipped", "failed", "damaged", "unlabelled", "truth")
+
+
+def total(runs: Iterable[dict[str, Any]]) -> RunStats:
+    """One RunStats of the :meth:`RunStats.results` of several runs; names that this version does not know are passed
+    over. Shares are those of the worst run."""
+    summed = RunStats()
+    for run in runs:
+        for each in fields(RunStats):
+            old, new = getattr(summed, each.name), run.get(each.name)
+            if new is None or each.name == "truth":
+                continue
+            if isinstance(old, dict):
+                both = {**old, **new}
+                new = {key: old.get(key, 0) + new.get(key, 0) for key in both} if _counts(both) else both
+            elif isinstance(old, (bool, float)):
+                new = max(old, new)
+            else:
+                new = old + new
+            setattr(summed, each.name, new)
+    return summed
+
+
+def _counts(values: dict[str, Any]) -> bool:
+    return all(isinstance(value, int) for value in values.values())

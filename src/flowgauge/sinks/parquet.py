@@ -37,6 +37,10 @@ class ParquetWriter:
         columns = [_compact(column) for column in _in_chunks(table).columns]
         self._writer.write_table(pa.Table.from_arrays(columns, schema=table.schema), row_group_size=self.rows)
 
+    def note(self, name: str, text: str) -> None:
+        """Metadata for the footer."""
+        self._writer.add_key_value_metadata({name: text})
+
     def close(self) -> None:
         """Write the footer."""
         self._writer.close()

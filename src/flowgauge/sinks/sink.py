@@ -96,6 +96,12 @@ class Sink:
         """Bytes handed to the output so far."""
         return self._output.tell()
 
+    def note(self, name: str, text: str) -> None:
+        """Keep a fact that is known at the end, in a format that can: Parquet, in its footer."""
+        keep = getattr(self._writer, "note", None)
+        if keep is not None:
+            keep(name, text)
+
     def flush(self) -> None:
         """Hand over all rows now, for those who read along."""
         if self._writer is not None and self._rows:
