@@ -1,0 +1,140 @@
+"""Flows: the columns of a native table as arrays, whatever chunks, dictionaries and nulls the table comes with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from flowgauge.errors import ConfigError
+
+NONE = "(none)"
+"""What stands for null among the names of a report."""
+OTHER = "(other)"
+"""What stands for all the names of which there are too many."""
+
+NEEDED = (
+    *("start", "end", "duration_s", "client_ip", "server_ip", "server_port", "protocol"),
+    *("packets", "frame_bytes", "payload_bytes", "up_packets", "down_packets", "up_frame_bytes", "down_frame_bytes"),
+)
+"""Columns of group `core` that every report is made of."""
+
+PROTOCOLS = {
+    **{1: "ICMP", 2: "IGMP", 4: "IPv4", 6: "TCP", 17: "UDP", 33: "DCCP", 41: "IPv6", 46: "RSVP", 47: "GRE", 50: "ESP"},
+    **{51: "AH", 58: "ICMPv6", 88: "EIGRP", 89: "OSPF", 103: "PIM", 112: "VRRP", 132: "SCTP", 136: "UDPLite"},
+}
+"""Names of IP protocol numbers (IANA); others are shown as `IP 99`."""
+
+
+_T = TypeVar("_T")
+
+
+class Codes(NamedTuple):
+    """A column of names: for each flow the index of its value, -1 for null; every value occurs at most once."""
+
+    codes: NDArray[np.int64]
+    values: list[str]
+
+
+class Flows:
+    """Columns of a native flow table as NumPy arrays, one value a flow; each is made once.
+
+    Raises ConfigError where the table lacks a column of group `core`.
+    """
+
+    def __init__(self, table: pa.Table) -> None:
+        missing = [name for name in NEEDED if name not in table.schema.names]
+        if missing:
+            raise ConfigError(
+                f"a report is made of native flow records, and there is no column {', '.join(missing)}: "
+                "write them with --schema native (the default)"
+            )
+        self.table = table
+        self._made: dict[tuple[str, str], Any] = {}
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    def has(self, *names: str) -> bool:
+        """Whether the table has all of these columns."""
+        return all(name in self.table.schema.names for name in names)
+
+    def numbers(self, name: str) -> NDArray[np.float64]:
+        """A column of numbers or truth values; NaN for null."""
+        return self._once("numbers", name, _floats)
+
+    def whole(self, name: str) -> NDArray[np.int64]:
+        """A column of whole numbers or truth values; 0 for null."""
+        return self._once("whole", name, _whole)
+
+    def times(self, name: str) -> NDArray[np.int64]:
+        """A column of times, in ns since the epoch; 0 for null."""
+        return self._once("whole", name, lambda column: _whole(column.cast(pa.timestamp("ns", "UTC"))))
+
+    def present(self, name: str) -> NDArray[np.bool_]:
+        """Where a column is not null."""
+        return self._once("present", name, _present)
+
+    def names(self, name: str) -> Codes:
+        """A column of texts, of categories or of small numbers."""
+        return self._once("names", name, _codes)
+
+    def _once(self, kind: str, name: str, make: Callable[[pa.ChunkedArray], _T]) -> _T:
+        if (kind, name) not in self._made:
+            self._made[kind, name] = make(self.table[name])
+        made: dict[tuple[str, str], _T] = self._made
+        return made[kind, name]
+
+
+def protocol_name(number: str | int) -> str:
+    """The name of an IP protocol number."""
+    return PROTOCOLS.get(int(number), f"IP {number}")
+
+
+def _plain(column: pa.ChunkedArray) -> NDArray[Any]:
+    return column.to_numpy()  # type: ignore[no-any-return]
+
+
+def _present(column: pa.ChunkedArray) -> NDArray[np.bool_]:
+    return np.asarray(_plain(pc.is_valid(column)), np.bool_)
+
+
+def _floats(column: pa.ChunkedArray) -> NDArray[np.float64]:
+    values = column.cast(pa.int8()) if pa.types.is_boolean(column.type) else column
+    return np.asarray(_plain(values.cast(pa.float64(), safe=False).fill_null(float("nan"))), np.float64)
+
+
+def _whole(column: pa.ChunkedArray) -> NDArray[np.int64]:
+    return np.asarray(_plain(column.cast(pa.int64()).fill_null(0)), np.int64)
+
+
+def _codes(column: pa.ChunkedArray) -> Codes:
+    """Codes of the values; those of a dictionary may repeat or be null in it, so they are named anew."""
+    if pa.types.is_dictionary(column.type):
+        column = column.unify_dictionaries()
+        array = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+        if isinstance(array, pa.ChunkedArray):  # no chunk at all
+            return Codes(np.zeros(0, np.int64), [])
+        values = array.dictionary.cast(pa.string()).dictionary_encode()
+        renamed = np.append(_whole_of(values.indices), -1)
+        return _used(Codes(renamed[_whole_of(array.indices)], values.dictionary.to_pylist()))
+    encoded = column.cast(pa.string()).combine_chunks().dictionary_encode()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.combine_chunks()
+    return Codes(_whole_of(encoded.indices), encoded.dictionary.to_pylist())
+
+
+def _used(column: Codes) -> Codes:
+    """The same without values that no flow has, such as those of a dictionary of other rows."""
+    there = np.bincount(column.codes + 1, minlength=len(column.values) + 1)[1:] > 0
+    place = np.append(np.cumsum(there) - 1, -1)
+    kept = [value for value, used in zip(column.values, there.tolist(), strict=True) if used]
+    return Codes(place[column.codes], kept)
+
+
+def _whole_of(indices: pa.Array) -> NDArray[np.int64]:
+    return np.asarray(indices.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False), np.int64)
