@@ -237,7 +237,7 @@ function colour(name) {
 }
 
 /** Vega's configuration, from the custom properties of the style sheet. */
-function theme() {
+function theme(width) {
   const [ink, soft, line, grid, accent] = ["ink", "soft", "line", "grid", "accent"].map(colour);
   const range = (letter, count) => Array.from({ length: count }, (_, place) => colour(`${letter}${place + 1}`));
   const font = getComputedStyle(document.body).fontFamily;
@@ -252,7 +252,7 @@ function theme() {
     axisQuantitative: { domain: false, ticks: false, tickCount: 5 },
     axisX: { labelFlush: false },
     legend: { ...text, labelColor: ink, orient: "top", direction: "horizontal", title: null, symbolType: "square", symbolSize: 90,
-      symbolStrokeWidth: 0, columnPadding: 14, rowPadding: 4, labelLimit: 150, offset: 8, gradientLength: 150, gradientThickness: 9 },
+      symbolStrokeWidth: 0, columnPadding: 14, rowPadding: 4, labelLimit: 150, offset: 8, titleOrient: width < 480 ? "top" : "left", titlePadding: width < 480 ? 4 : 10, gradientLength: 150, gradientThickness: 9 },
     header: { ...text, labelColor: ink, labelFontWeight: 600, labelLimit: 220 },
     title: { font, color: ink, fontSize: 13, fontWeight: 600, anchor: "start", subtitleColor: soft },
     range: { category: range("c", 10), ramp, heatmap: ramp, ordinal: ramp.slice(1), diverging: range("d", 5) },
@@ -274,7 +274,13 @@ function* units(spec, beside = 1) {
   if (!inner && !spec.spec) yield [spec, beside];
 }
 
-/** The specification of a chart for a width: colours of names that stay the same, whatever a filter leaves. */
+/** Colours of the theme for names, in their order; what is left of them has none of its own. */
+const coloursOf = (names) => names.map((name, place) => colour(name === "(other)" ? "rest" : `c${place % 9 + 1}`));
+
+/** As many names beside each other as there is room for. */
+const columnsOf = (names, width) => Math.max(1, Math.floor(width / (Math.min(150, 6.6 * Math.max(...names.map((name) => name.length))) + 32)));
+
+/** The specification of a chart for a width, in the colours of the theme. */
 function fitted(chart, width) {
   const spec = structuredClone(chart.spec);
   delete spec.config;
@@ -285,8 +291,10 @@ function fitted(chart, width) {
   for (const [unit] of units(spec)) {
     for (const channel of ["color", "fill", "stroke"]) {
       const encoding = unit.encoding?.[channel] ?? spec.encoding?.[channel];
-      const dimension = dimensions.find((one) => one.name === encoding?.field);
-      if (dimension && encoding.scale !== null && !encoding.scale?.domain) encoding.scale = { ...encoding.scale, domain: dimension.values };
+      const names = encoding?.scale?.domain;
+      if (!Array.isArray(names) || !encoding.scale.range) continue;
+      encoding.scale.range = coloursOf(names);
+      if (encoding.legend !== null) encoding.legend = { ...encoding.legend, columns: columnsOf(names, width - 90) };
     }
   }
   return spec;
@@ -302,21 +310,23 @@ function* outers(spec, beside = 1) {
 
 async function draw(chart, width = chart.plot.clientWidth) {
   if (!width) return;
-  const signals = chart.view ? chart.bound.map((name) => [name, chart.view.signal(name)]) : [];
+  const signals = chart.carried ?? settings(chart);
+  delete chart.carried;
   chart.view?.finalize();
+  chart.controls.replaceChildren();
   const embed = () => vegaEmbed(chart.plot, fitted(chart, width), {
-    mode: "vega-lite", renderer: "svg", actions: false, ast: true, defaultStyle: false, config: theme(),
-    tooltip: { disableDefaultStyle: true, theme: "report" },
+    mode: "vega-lite", renderer: "svg", actions: false, ast: true, defaultStyle: false, config: theme(width),
+    tooltip: { disableDefaultStyle: true, theme: "report" }, bind: chart.controls,
   });
   let made = await embed();
   const over = find("svg.marks", chart.plot).getAttribute("width") - width;
-  if (Math.abs(over) > 2 && made.spec.width === undefined && Math.abs(over) < width) {
+  if (Math.abs(over) > 2 && made.spec.width === undefined && Math.abs(over) < width / 2) {
     chart.around = (chart.around ?? 70) + over; // axes and legends are as wide as their texts: known when drawn
     made.view.finalize();
+    chart.controls.replaceChildren();
     made = await embed();
   }
   Object.assign(chart, { view: made.view, stale: false, width });
-  chart.bound = (chart.spec.params ?? []).filter((one) => one.bind).map((one) => one.name);
   for (const [name, value] of signals) made.view.signal(name, value);
   if (signals.length) await made.view.runAsync();
   describe(chart);
@@ -369,10 +379,45 @@ function drawAll() {
   }).observe(find("main"));
 }
 
-function makeChart(chart) {
-  chart.plot = element("div", { class: "plot", style: `min-height: ${chart.height ?? 200}px` });
-  return element("figure", { class: chart.wide ? "wide" : "", id: `chart-${chart.name}`, "aria-labelledby": `title-${chart.name}` },
-    element("figcaption", {}, element("h3", { id: `title-${chart.name}` }, chart.title), element("p", {}, chart.caption)), chart.plot);
+/** Charts of one table that show it by this or that are one figure, with a choice. */
+function makeFigure(list) {
+  const [first] = list, id = `title-${first.name}`;
+  for (const chart of list) chart.controls = element("div", { class: "binds", hidden: chart !== first });
+  const title = element("h3", { id }, first.title), caption = element("p", {}, first.caption);
+  for (const chart of list) chart.plot = element("div", { class: "plot", hidden: chart !== first, "data-chart": chart.name });
+  const show = (chart) => {
+    const before = list.find((one) => !one.plot.hidden);
+    list.forEach((one) => { one.plot.hidden = one.controls.hidden = one !== chart; });
+    title.textContent = chart.title;
+    caption.textContent = chart.caption;
+    chart.carried = settings(before);
+    enqueue(chart);
+  };
+  const choice = list.length > 1 ? segments(`by-${first.table}`, "By", list.map((chart) => [chart.name.slice(first.table.length + 1), () => show(chart)])) : null;
+  return element("figure", { class: first.wide ? "wide" : "", id: `chart-${first.name}`, "aria-labelledby": id },
+    element("figcaption", {}, title, caption), element("div", { class: "choices" }, choice, ...list.map((chart) => chart.controls)), ...list.map((chart) => chart.plot));
+}
+
+function segments(name, label, choices) {
+  const buttons = choices.map(([text, chosen], place) => element("label", {},
+    element("input", { type: "radio", name, checked: place === 0, onchange: chosen }), text));
+  return element("fieldset", { class: "segments" }, element("legend", { class: "unseen" }, label), element("span", { "aria-hidden": "true" }, label), element("div", {}, ...buttons));
+}
+
+/** What the reader has chosen in a chart. */
+function settings(chart) {
+  const bound = (chart.spec.params ?? []).filter((one) => one.bind).map((one) => one.name);
+  return chart.view ? bound.map((name) => [name, chart.view.signal(name)]) : [];
+}
+
+/** Charts by figure: those of one table whose names begin with its name belong together. */
+function figuresOf(section) {
+  const groups = new Map();
+  for (const chart of charts.filter((one) => one.section === section)) {
+    const key = chart.name.startsWith(`${chart.table}_`) ? chart.table : chart.name;
+    groups.set(key, [...(groups.get(key) ?? []), chart]);
+  }
+  return [...groups.values()].map(makeFigure);
 }
 
 // Tables --------------------------------------------------------------------------------------------------------------
@@ -530,8 +575,7 @@ function makeQuality() {
 }
 
 function makeMade() {
-  const pairs = DATA.made.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, ...(Array.isArray(value)
-    ? value.flatMap((one, place) => (place ? [element("br"), one] : [one])) : [value]))]);
+  const pairs = DATA.made.flatMap(([name, values]) => [element("dt", {}, name), element("dd", {}, ...values.map((one) => element("code", {}, one)))]);
   return [element("dl", { class: "card made" }, ...pairs)];
 }
 
@@ -544,12 +588,12 @@ function makeSections() {
     quality: makeQuality, flows: makeFlows, made: makeMade,
   };
   for (const [name, title, lead] of SECTIONS) {
-    const figures = charts.filter((chart) => chart.section === name).map(makeChart);
+    const figures = figuresOf(name);
     const rest = (fixed[name]?.() ?? []).filter(Boolean);
     if (!figures.length && !rest.length) continue;
     const all = ["labels", "quality", "made"].includes(name) ? element("p", { class: "whole", hidden: true }, "Of all flows: the filter does not change it.") : null;
     find("main").append(element("section", { id: name, "aria-labelledby": `h-${name}` },
-      element("header", {}, element("h2", { id: `h-${name}`, tabindex: -1 }, title), lead ? element("p", {}, lead) : null, name === "made" ? null : all),
+      element("header", {}, element("h2", { id: `h-${name}`, tabindex: -1, class: name === "headline" ? "unseen" : null }, title), lead ? element("p", {}, lead) : null, name === "made" ? null : all),
       figures.length ? element("div", { class: "charts" }, ...figures) : null, ...rest));
     find("#sections ul").append(element("li", {}, element("a", { href: `#${name}`, onclick: jump }, title)));
   }
