@@ -7,27 +7,22 @@ and service is the sum over the cells that it leaves.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from flowgauge.report.cells import Cells, make_cells
+from flowgauge.report.fingerprints import fingerprints
 from flowgauge.report.flows import Flows
+from flowgauge.report.health import health
 from flowgauge.report.histograms import histograms
+from flowgauge.report.labels import balance, separability
 from flowgauge.report.largest import largest_flows
 from flowgauge.report.overtime import Span, make_span, over_time
+from flowgauge.report.quality import Finding, quality
+from flowgauge.report.talkers import talkers
 from flowgauge.stats import RunStats
-
-
-class Finding(NamedTuple):
-    """What was found about the quality of the data; `value` is a share or a count as people read it."""
-
-    name: str
-    severity: str  # ok, note, warn or bad
-    value: str
-    text: str
-    advice: str
 
 
 @dataclass(frozen=True)
@@ -49,6 +44,11 @@ class Summary:
     span: Span
     label: str
 
+    def rows(self, name: str) -> pa.Table | None:
+        """A table by name: one of `tables`, or `cells`, `separability`, `balance`; None where there is none."""
+        others = {"cells": self.cells, "separability": self.separability, "balance": self.balance}
+        return self.tables.get(name, others.get(name))
+
 
 def summarise(table: pa.Table, run: RunStats | None = None) -> Summary:
     """The summary of a native flow table; `run` is what its run counted, where the report is made of captures.
@@ -58,15 +58,20 @@ def summarise(table: pa.Table, run: RunStats | None = None) -> Summary:
     flows = Flows(table)
     cells = make_cells(flows)
     span = make_span(flows)
-    tables = {"over_time": over_time(flows, cells, span), **histograms(flows, cells)}
-    empty = pa.table({})
+    tables = {
+        "over_time": over_time(flows, cells, span),
+        **talkers(flows, cells),
+        **histograms(flows, cells),
+        **health(flows, cells),
+        **fingerprints(flows, cells),
+    }
     return Summary(
-        headline(flows, cells),
+        headline(flows),
         cells.table,
         tables,
-        [],
-        empty,
-        empty,
+        quality(flows, run),
+        separability(flows),
+        balance(flows),
         largest_flows(flows, cells),
         span,
         main_dimension(cells),
@@ -78,7 +83,7 @@ def main_dimension(cells: Cells) -> str:
     return next(name for name in ("app", "service", "protocol") if name in cells.dimensions)
 
 
-def headline(flows: Flows, cells: Cells) -> dict[str, Any]:
+def headline(flows: Flows) -> dict[str, Any]:
     """Counts of all flows, and when they were; times are ISO 8601 (UTC), None without flows."""
     some = len(flows) > 0
     sums = {
