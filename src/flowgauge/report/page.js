@@ -4,7 +4,7 @@
 "use strict";
 (() => {
 const DATA = JSON.parse(document.getElementById("data").textContent);
-const ROWS_A_PAGE = 25, CHIPS_SHOWN = 10, MANY_CELLS = 100;
+const ROWS_A_PAGE = 25, ROWS_SHOWN = 12, CHIPS_SHOWN = 10;
 const WORDS = { bad: "Bad", warn: "Warning", note: "Note", ok: "Good" };
 const SECTIONS = [
   ["headline", "At a glance", ""],
@@ -64,6 +64,9 @@ function lasting(seconds) {
 function when(ms) {
   return new Date(ms).toISOString().replace("T", " ").replace(/\.\d+Z$/, "");
 }
+
+const percent = (share) => `${(100 * share).toLocaleString("en", { maximumFractionDigits: 1 })} %`;
+const titled = (name) => name[0].toUpperCase() + name.slice(1).replaceAll("_", " ");
 
 /** What any value looks like in a table. */
 function shown(value, name = "") {
@@ -194,7 +197,7 @@ function showNumbers() {
   const [count, packets, bytes, payload] = ["flows", "packets", "bytes", "payload_bytes"].map(total);
   const some = cells.filter((cell) => left.has(cell.cell) && cell.start_ms !== undefined);
   const begin = Math.min(...some.map((cell) => cell.start_ms)), end = Math.max(...some.map((cell) => cell.end_ms));
-  const share = bytes ? `${(100 * payload / bytes).toLocaleString("en", { maximumFractionDigits: 1 })} % of the bytes` : "";
+  const share = bytes ? `${percent(payload / bytes)} of the bytes` : "";
   const cards = [
     ["flows", "Flows", [whole.format(count)], filtered() ? `of ${whole.format(DATA.headline.flows)}` : hosts()],
     ["packets", "Packets", [whole.format(packets)], count ? `${shown(Math.round(10 * packets / count) / 10)} a flow` : ""],
@@ -207,7 +210,7 @@ function showNumbers() {
 
 function card([name, title, [value, unit], more]) {
   return element("div", { class: "card number", "data-number": name }, element("dt", {}, title),
-    element("dd", { class: "value" }, value, unit ? element("small", {}, unit) : null), element("dd", { class: "more-text" }, more));
+    element("dd", { class: "value" }, value, unit ? " " : "", unit ? element("small", {}, unit) : null), element("dd", { class: "more-text" }, more));
 }
 
 function hosts() {
@@ -433,8 +436,8 @@ function compare(a, b) {
 
 /** Rows as a table that every header sorts. */
 class Table {
-  constructor(rows, { caption, size = Infinity, sort = null, bars = [] }) {
-    Object.assign(this, { all: rows, rows, size, sort, bars, page: 0, words: "" });
+  constructor(rows, { caption, size = Infinity, named = false, bars = [] }) {
+    Object.assign(this, { all: rows, rows, size, named, bars, sort: null, page: 0, words: "" });
     this.names = Object.keys(rows[0] ?? {}).filter((name) => name !== "cell");
     this.kinds = Object.fromEntries(this.names.map((name) => [name, numeric(rows, name)]));
     this.heads = this.names.map((name) => element("th", { scope: "col", class: this.kinds[name] ? "num" : "" },
@@ -477,9 +480,11 @@ class Table {
 
   line(row) {
     return element("tr", {}, ...this.names.map((name, place) => {
-      const text = element("span", { title: typeof row[name] === "string" && row[name].length > 30 ? row[name] : null }, shown(row[name], name));
-      const bar = this.bars.includes(name) && typeof row[name] === "number" ? this.meter(name, row[name]) : null;
-      return element(place || this.size !== Infinity ? "td" : "th", { scope: place || this.size !== Infinity ? null : "row", class: this.kinds[name] ? "num" : "" }, bar, text);
+      const heads = this.named && !place, value = row[name], bar = this.bars.includes(name) && typeof value === "number";
+      const text = name === "share" ? percent(value) : shown(value, name);
+      const title = typeof value === "string" && value.length > 30 ? value : null;
+      return element(heads ? "th" : "td", { scope: heads ? "row" : null, class: this.kinds[name] ? "num" : null },
+        bar ? this.meter(name, value) : null, element("span", { class: bar ? "beside-meter" : null, title }, text));
     }));
   }
 
@@ -549,11 +554,13 @@ function download(name, text) {
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
 
-function makeTable(packed, caption) {
+function makeTable(packed, caption, noun) {
   const rows = unpacked(packed);
   if (!rows.length) return [];
   const bars = ["share", "score"].filter((name) => name in rows[0]);
-  return [element("h3", { class: "caption" }, caption), new Table(rows, { caption, bars }).show(0).box];
+  const table = new Table(rows, { caption, bars, named: true, size: rows.length > ROWS_SHOWN + 3 ? ROWS_SHOWN : Infinity }).show(0);
+  const all = element("button", { type: "button", class: "more", onclick: () => { table.size = Infinity; table.show(0); all.remove(); } }, `Show all ${counted(rows.length, noun)}`);
+  return [element("h3", { class: "caption" }, caption), table.box, table.size === Infinity ? null : all];
 }
 
 // Quality and origin --------------------------------------------------------------------------------------------------
@@ -561,7 +568,7 @@ function makeTable(packed, caption) {
 function finding({ name, severity, value, text, advice }) {
   return element("li", { class: "card finding" },
     element("span", { class: `grade ${severity}` }, icon(severity), WORDS[severity]),
-    element("h3", {}, name), element("span", { class: "measure" }, value),
+    element("h3", {}, titled(name)), element("span", { class: "measure" }, value),
     element("p", {}, text), advice ? element("p", { class: "advice" }, advice) : null);
 }
 
@@ -584,7 +591,7 @@ function makeMade() {
 function makeSections() {
   const fixed = {
     headline: () => [element("dl", { class: "numbers", id: "numbers" })],
-    labels: () => [...makeTable(DATA.balance, "How many of each label"), ...makeTable(DATA.separability, "Which features tell the labels apart")],
+    labels: () => [...makeTable(DATA.balance, "How many there are of each label", "label"), ...makeTable(DATA.separability, "Which features tell the labels apart", "feature")],
     quality: makeQuality, flows: makeFlows, made: makeMade,
   };
   for (const [name, title, lead] of SECTIONS) {
