@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from flowgauge.report.flows import NONE, OTHER, Codes, Flows, protocol_name
+from flowgauge.report.flows import NONE, OTHER, Codes, Flows, distinct, protocol_name
 
 DIMENSIONS = ("app", "action", "protocol", "service")
 MOST = 64
@@ -38,12 +39,12 @@ def make_cells(flows: Flows) -> Cells:
     columns = {name: shown(flows, name) for name in DIMENSIONS if flows.has(name)}
     columns = {name: codes for name, codes in columns.items() if name == "protocol" or (codes.codes >= 0).any()}
     combined, shape = _combined(list(columns.values()), len(flows))
-    used, of, counts = np.unique(combined, return_inverse=True, return_counts=True)
+    used, of, counts = distinct(combined, math.prod(shape))
     order = np.argsort(-counts, kind="stable")
     kept = order if len(order) <= MOST else order[: MOST - 1]
     place = np.full(len(used), len(kept), np.int64)
     place[kept] = np.arange(len(kept))
-    of = place[of.reshape(-1)]
+    of = place[of]
     count = len(kept) + (len(kept) < len(order))
     names = _names(columns, used[kept], shape, count)
     sums = {name: add(flows.whole(column), of, count) for name, column in SUMS.items()}

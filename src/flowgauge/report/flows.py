@@ -90,6 +90,21 @@ class Flows:
         return made[kind, name]
 
 
+def distinct(codes: NDArray[np.int64], size: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """The different codes, all below `size`, in order; the place of each code among them; and how often they occur."""
+    if size > _SMALL:
+        used, places, counts = np.unique(codes, return_inverse=True, return_counts=True)
+        return used, places.reshape(-1), counts
+    counts = np.bincount(codes, minlength=size)
+    used = np.flatnonzero(counts)
+    places = np.zeros(size, np.int64)
+    places[used] = np.arange(len(used))
+    return used, places[codes], counts[used]
+
+
+_SMALL = 1 << 22  # a table of so many counts is faster than sorting
+
+
 def protocol_name(number: str | int) -> str:
     """The name of an IP protocol number."""
     return PROTOCOLS.get(int(number), f"IP {number}")
@@ -105,11 +120,19 @@ def _present(column: pa.ChunkedArray) -> NDArray[np.bool_]:
 
 def _floats(column: pa.ChunkedArray) -> NDArray[np.float64]:
     values = column.cast(pa.int8()) if pa.types.is_boolean(column.type) else column
-    return np.asarray(_plain(values.cast(pa.float64(), safe=False).fill_null(float("nan"))), np.float64)
+    return np.asarray(_plain(_filled(_cast(values, pa.float64()), float("nan"))), np.float64)
 
 
 def _whole(column: pa.ChunkedArray) -> NDArray[np.int64]:
-    return np.asarray(_plain(column.cast(pa.int64()).fill_null(0)), np.int64)
+    return np.asarray(_plain(_filled(_cast(column, pa.int64()), 0)), np.int64)
+
+
+def _cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    return column if column.type == kind else column.cast(kind, safe=False)
+
+
+def _filled(column: Any, value: float) -> Any:
+    return column.fill_null(value) if column.null_count else column
 
 
 def _codes(column: pa.ChunkedArray) -> Codes:
@@ -137,4 +160,4 @@ def _used(column: Codes) -> Codes:
 
 
 def _whole_of(indices: pa.Array) -> NDArray[np.int64]:
-    return np.asarray(indices.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False), np.int64)
+    return np.asarray(_filled(indices.cast(pa.int64()), -1).to_numpy(zero_copy_only=False), np.int64)

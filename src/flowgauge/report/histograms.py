@@ -12,7 +12,8 @@ from flowgauge.report.flows import Flows
 
 
 class Quantity(NamedTuple):
-    """What a histogram is of: a column, its unit, and bins of 10^(1 / `per_decade`) from `least` on.
+    """What a histogram is of: a column, its unit, and bins of 10^(1 / `per_decade`) from `least` on; and the section of
+    the report that it is in.
 
     Values below `least` (zeros among them) are in the first bin.
     """
@@ -23,6 +24,7 @@ class Quantity(NamedTuple):
     unit: str
     least: float
     per_decade: int = 10
+    section: str = "anatomy"
 
     def edge(self, place: int) -> float:
         """The lower edge of a bin."""
@@ -34,8 +36,10 @@ QUANTITIES = (
     Quantity("size", "frame_bytes", "bytes", "B", 1.0),
     Quantity("length", "ip_len_mean", "mean packet length", "B", 1.0, 20),
     Quantity("gap", "iat_mean_s", "mean gap between packets", "s", 1e-6),
-    Quantity("syn_rtt", "handshake_syn_rtt_s", "time that the server took to answer the SYN", "s", 1e-6),
-    Quantity("ack_rtt", "handshake_ack_rtt_s", "time that the client took to answer the SYN+ACK", "s", 1e-6),
+    Quantity("syn_rtt", "handshake_syn_rtt_s", "time that the server took to answer the SYN", "s", 1e-6, section="tcp"),
+    Quantity(
+        "ack_rtt", "handshake_ack_rtt_s", "time that the client took to answer the SYN+ACK", "s", 1e-6, section="tcp"
+    ),
 )
 _MOST_DECADES = 18
 

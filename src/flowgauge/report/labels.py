@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from flowgauge.report.flows import NONE, Codes, Flows
+from flowgauge.report.flows import NEEDED, NONE, Codes, Flows, distinct
 from flowgauge.schema import native_columns
 
 SAMPLE = 50_000
@@ -76,11 +76,13 @@ def separability(flows: Flows) -> pa.Table:
     labelled = np.flatnonzero(_label(flows, name).codes >= 0)
     step = -(-len(labelled) // SAMPLE)
     chosen = labelled[::step]
-    sample = Flows(flows.table.take(pa.array(chosen)))
+    features = _features(flows.table.schema)
+    wanted = dict.fromkeys([*NEEDED, name, *(feature for feature, *_ in features)])
+    sample = Flows(flows.table.select([*wanted]).take(pa.array(chosen)))
     label = sample.names(name)
     rows = [
         {"feature": feature, "group": group, "definition": definition, **_judged(sample, feature, label)}
-        for feature, group, definition in _features(flows.table.schema)
+        for feature, group, definition in features
     ]
     return pa.Table.from_pylist(rows, _SEPARABILITY).sort_by([("bits", "descending"), ("feature", "ascending")])
 
@@ -109,9 +111,9 @@ def _binned(sample: Flows, feature: str) -> NDArray[np.int64]:
 
 def information(first: NDArray[np.int64], second: NDArray[np.int64]) -> tuple[float, float]:
     """Mutual information of two codes, less its bias and not below 0, and the entropy of the second; in bits."""
-    width = int(second.max(initial=0)) + 1
-    joint = np.unique(first * width + second, return_counts=True)[1]
-    single = [np.unique(codes, return_counts=True)[1] for codes in (first, second)]
+    height, width = (int(codes.max(initial=0)) + 1 for codes in (first, second))
+    joint = distinct(first * width + second, height * width)[2]
+    single = [distinct(codes, size)[2] for codes, size in ((first, height), (second, width))]
     bias = (len(joint) - len(single[0]) - len(single[1]) + 1) / (2 * max(len(first), 1) * np.log(2))
     entropy = _entropy(single[1])
     bits = _entropy(single[0]) + entropy - _entropy(joint) - bias

@@ -7,12 +7,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from flowgauge.report.cells import Cells, add, shown
-from flowgauge.report.flows import OTHER, Codes, Flows
+from flowgauge.report.flows import OTHER, Codes, Flows, distinct
 
 MOST_NAMES = 100
 """Names in a list at most: those with the most bytes, and of each cell those with the most."""
 _TOP, _TOP_OF_CELL = 20, 3
-_CLIENTS, _SERVERS = 10, 12  # of the matrix
+_CLIENTS, _SERVERS = 8, 10  # of the matrix
 
 
 def talkers(flows: Flows, cells: Cells) -> dict[str, pa.Table]:
@@ -28,10 +28,10 @@ def talkers(flows: Flows, cells: Cells) -> dict[str, pa.Table]:
 def _ports(flows: Flows) -> Codes:
     """Server ports such as `443/TCP`; of protocols without ports the protocol alone."""
     protocols, ports = shown(flows, "protocol"), flows.whole("server_port")
-    used, codes = np.unique(protocols.codes * 65536 + ports, return_inverse=True)
+    used, codes, _ = distinct(protocols.codes * 65536 + ports, len(protocols.values) << 16)
     pairs = [(protocols.values[code // 65536], code % 65536) for code in used.tolist()]
     names = [f"{port}/{protocol}" if port else protocol for protocol, port in pairs]
-    return Codes(codes.reshape(-1).astype(np.int64), names)
+    return Codes(codes, names)
 
 
 def _list(flows: Flows, cells: Cells, names: Codes) -> pa.Table:
