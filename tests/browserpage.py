@@ -72,7 +72,8 @@ class Opened:
     def data(self, chart: str, *columns: str) -> list[dict[str, Any]]:
         """The rows of the data set of a chart's view that has these columns: the last one, so the most worked on."""
         script = """([chart, columns]) => {
-          const sets = Object.values(flowgaugeReport.view(chart).getState({ data: () => true }).data);
+          const view = flowgaugeReport.view(chart);
+          const sets = Object.keys(view.getState({ data: () => true }).data).map((name) => view.data(name));
           const fit = sets.filter((rows) => rows.length && columns.every((name) => name in rows[0]));
           return (fit.at(-1) ?? []).map((row) => Object.fromEntries(columns.map((name) => [name, row[name]])));
         }"""

@@ -201,7 +201,7 @@ def test_address_holds_the_filter(browser: Any, path: Path, table: pa.Table) -> 
 
 def test_sections_keep_the_filter(report: Opened) -> None:
     """A link of the sections leads there and leaves the filter in the address as it is."""
-    report.page.locator('#filter input[value="dns"]').check()
+    report.page.locator('#filter input[name="app"][value="dns"]').check()
     report.page.get_by_role("navigation").get_by_role("link", name="Flows", exact=True).click()
     assert report.page.evaluate("location.hash") == "#app=dns"
     assert report.page.evaluate("document.activeElement.innerText") == "Flows"
@@ -210,6 +210,8 @@ def test_sections_keep_the_filter(report: Opened) -> None:
 
 def test_hover_shows_values(report: Opened, table: pa.Table) -> None:
     """The tooltip of a bar says its app, its bounds and its number of flows, as pyarrow counts them."""
+    report.page.locator('#filter input[value="browser"]').check()
+    report.settle()
     bar = report.page.locator("#chart-size .mark-rect path").first
     bar.scroll_into_view_if_needed()
     box = bar.bounding_box()
@@ -217,7 +219,7 @@ def test_hover_shows_values(report: Opened, table: pa.Table) -> None:
     report.page.locator("#vg-tooltip-element.visible").wait_for()
     cells = report.page.locator("#vg-tooltip-element td").all_inner_texts()
     values = dict(zip([text.rstrip(":") for text in cells[::2]], cells[1::2], strict=True))
-    counts = {(app, str(count)) for (app, _), count in histogram(table).items()}
+    counts = {(app, str(count)) for (app, _), count in histogram(only(table, app="browser")).items()}
     assert (values["app"], values["flows"]) in counts
     assert values["from"].endswith("B") and values["to"].endswith("B")
 
@@ -225,8 +227,8 @@ def test_hover_shows_values(report: Opened, table: pa.Table) -> None:
 def test_over_time_by_another_dimension(report: Opened, table: pa.Table) -> None:
     """The choice above the first chart draws it by protocol; what is counted stays as it was chosen."""
     figure = report.page.locator("#chart-over_time_app")
-    figure.get_by_label("packets").check()
-    figure.get_by_label("protocol").check()
+    figure.get_by_role("radio", name="packets").check()
+    figure.get_by_role("radio", name="protocol").check()
     report.page.wait_for_function("flowgaugeReport.view('over_time_protocol')")
     report.settle()
     found: dict[str, int] = {}

@@ -320,6 +320,7 @@ async function draw(chart, width = chart.plot.clientWidth) {
   const embed = () => vegaEmbed(chart.plot, fitted(chart, width), {
     mode: "vega-lite", renderer: "svg", actions: false, ast: true, defaultStyle: false, config: theme(width),
     tooltip: { disableDefaultStyle: true, theme: "report" }, bind: chart.controls,
+    logLevel: 1, // errors only: that a filter leaves nothing to scale is no warning
   });
   let made = await embed();
   const over = find("svg.marks", chart.plot).getAttribute("width") - width;
