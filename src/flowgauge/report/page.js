@@ -4,7 +4,7 @@
 "use strict";
 (() => {
 const DATA = JSON.parse(document.getElementById("data").textContent);
-const ROWS_A_PAGE = 25, ROWS_SHOWN = 12, CHIPS_SHOWN = 10;
+const ROWS_A_PAGE = 25, CHIPS_SHOWN = 10;
 const WORDS = { bad: "Bad", warn: "Warning", note: "Note", ok: "Good" };
 const SECTIONS = [
   ["headline", "At a glance", ""],
@@ -254,8 +254,9 @@ function theme(width) {
       labelLimit: 170, labelOverlap: true },
     axisQuantitative: { domain: false, ticks: false, tickCount: 5 },
     axisX: { labelFlush: false },
+    axisXDiscrete: { labelOverlap: false, labelLimit: 120 },
     legend: { ...text, labelColor: ink, orient: "top", direction: "horizontal", title: null, symbolType: "square", symbolSize: 90,
-      symbolStrokeWidth: 0, columnPadding: 14, rowPadding: 4, labelLimit: 150, offset: 8, titleOrient: width < 480 ? "top" : "left", titlePadding: width < 480 ? 4 : 10, gradientLength: 150, gradientThickness: 9 },
+      symbolStrokeWidth: 0, columnPadding: 14, rowPadding: 4, labelLimit: 150, offset: 8, titleOrient: width < 480 ? "top" : "left", titlePadding: width < 480 ? 4 : 10, gradientLength: Math.min(240, width / 2), gradientThickness: 9, tickCount: 4 },
     header: { ...text, labelColor: ink, labelFontWeight: 600, labelLimit: 220 },
     title: { font, color: ink, fontSize: 13, fontWeight: 600, anchor: "start", subtitleColor: soft },
     range: { category: range("c", 10), ramp, heatmap: ramp, ordinal: ramp.slice(1), diverging: range("d", 5) },
@@ -287,20 +288,26 @@ const columnsOf = (names, width) => Math.max(1, Math.floor(width / (Math.min(150
 function fitted(chart, width) {
   const spec = structuredClone(chart.spec);
   delete spec.config;
-  const composed = Boolean(spec.hconcat ?? spec.vconcat ?? spec.concat ?? spec.spec ?? spec.facet ?? spec.repeat);
+  // Vega-Lite fits single views whose height is a number; of others it is known when they are drawn what is around them.
+  const composed = Boolean(spec.hconcat ?? spec.vconcat ?? spec.concat ?? spec.spec) || typeof spec.height !== "number";
   spec.datasets = { rows: keep(chart.rows), cells };
   if (composed) for (const [unit, beside] of outers(spec)) unit.width = Math.max(80, (width - (chart.around ?? 70)) / beside);
   else Object.assign(spec, { width, autosize: { type: "fit-x", contains: "padding" } });
-  for (const [unit] of units(spec)) {
-    for (const channel of ["color", "fill", "stroke"]) {
-      const encoding = unit.encoding?.[channel] ?? spec.encoding?.[channel];
-      const names = encoding?.scale?.domain;
-      if (!Array.isArray(names) || !encoding.scale.range) continue;
-      encoding.scale.range = coloursOf(names);
-      if (encoding.legend !== null) encoding.legend = { ...encoding.legend, columns: columnsOf(names, width - 90) };
-    }
-  }
+  for (const [unit] of units(spec)) inTheme(unit, spec, width);
   return spec;
+}
+
+/** Colours of the specification are for any ground; the theme has its own, in the same order. */
+function inTheme(unit, spec, width) {
+  if (unit.mark?.color) unit.mark.color = colour(unit.mark.color === DATA.rest ? "rest" : "c1");
+  for (const channel of ["color", "fill", "stroke"]) {
+    const encoding = unit.encoding?.[channel] ?? spec.encoding?.[channel];
+    const names = encoding?.scale?.domain;
+    if (encoding?.scale?.scheme) delete encoding.scale.scheme;
+    if (!Array.isArray(names) || !encoding.scale.range) continue;
+    encoding.scale.range = coloursOf(names);
+    if (encoding.legend !== null) encoding.legend = { ...encoding.legend, columns: columnsOf(names, width - 90) };
+  }
 }
 
 /** What takes a width of its own: layers share one. */
@@ -324,7 +331,7 @@ async function draw(chart, width = chart.plot.clientWidth) {
   });
   let made = await embed();
   const over = find("svg.marks", chart.plot).getAttribute("width") - width;
-  if (Math.abs(over) > 2 && made.spec.width === undefined && Math.abs(over) < width / 2) {
+  if (Math.abs(over) > 2 && Math.abs(over) < width / 2) {
     chart.around = (chart.around ?? 70) + over; // axes and legends are as wide as their texts: known when drawn
     made.view.finalize();
     chart.controls.replaceChildren();
@@ -559,9 +566,8 @@ function makeTable(packed, caption, noun) {
   const rows = unpacked(packed);
   if (!rows.length) return [];
   const bars = ["share", "score"].filter((name) => name in rows[0]);
-  const table = new Table(rows, { caption, bars, named: true, size: rows.length > ROWS_SHOWN + 3 ? ROWS_SHOWN : Infinity }).show(0);
-  const all = element("button", { type: "button", class: "more", onclick: () => { table.size = Infinity; table.show(0); all.remove(); } }, `Show all ${counted(rows.length, noun)}`);
-  return [element("h3", { class: "caption" }, caption), table.box, table.size === Infinity ? null : all];
+  const table = new Table(rows, { caption, bars, named: true }).show(0);
+  return [element("details", {}, element("summary", {}, `${caption}: ${counted(rows.length, noun)} as a table`), table.box)];
 }
 
 // Quality and origin --------------------------------------------------------------------------------------------------
@@ -578,7 +584,7 @@ function makeQuality() {
   const ranked = [...DATA.quality].sort((a, b) => order.indexOf(a.severity) - order.indexOf(b.severity));
   const list = (findings) => element("ul", { class: "findings" }, ...findings.map(finding));
   const [open, passed] = [ranked.filter((one) => one.severity !== "ok"), ranked.filter((one) => one.severity === "ok")];
-  const fine = passed.length ? element("details", { class: "passed", open: !open.length }, element("summary", {}, `${counted(passed.length, "check")} found nothing wrong`), list(passed)) : null;
+  const fine = passed.length ? element("details", { open: !open.length }, element("summary", {}, `${counted(passed.length, "check")} found nothing wrong`), list(passed)) : null;
   return [open.length ? list(open) : null, fine];
 }
 
@@ -592,7 +598,7 @@ function makeMade() {
 function makeSections() {
   const fixed = {
     headline: () => [element("dl", { class: "numbers", id: "numbers" })],
-    labels: () => [...makeTable(DATA.balance, "How many there are of each label", "label"), ...makeTable(DATA.separability, "Which features tell the labels apart", "feature")],
+    labels: () => [...makeTable(DATA.balance, "Label balance", "label"), ...makeTable(DATA.separability, "What tells the labels apart", "feature")],
     quality: makeQuality, flows: makeFlows, made: makeMade,
   };
   for (const [name, title, lead] of SECTIONS) {

@@ -26,6 +26,8 @@ from flowgauge.report.summary import Summary
 
 _MARKER = re.compile(r"\{\{(\w+)\}\}")
 _ENDS = re.compile(r"</(?=script)|<!--", re.IGNORECASE)
+_BESIDE = ("talkers", "anatomy", "tcp", "labels")  # sections whose charts stand two beside each other …
+_WIDE = ("matrix",)  # … but for these
 _HIDDEN = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
 
 
@@ -85,8 +87,11 @@ def _json(value: Any) -> str:
 
 
 def _data(summary: Summary, origin: Origin) -> dict[str, Any]:
+    from flowgauge.report.drawing import REST
+
     charts, tables = _charts(summary)
     return {
+        "rest": REST,
         "version": __version__,
         "title": origin.title,
         "subtitle": origin.subtitle,
@@ -114,7 +119,8 @@ def _charts(summary: Summary) -> tuple[list[dict[str, Any]], dict[str, Any]]:
             continue
         tables.setdefault(chart.table, _columns(rows))
         words = {name: getattr(chart, name) for name in ("name", "section", "title", "caption", "table")}
-        charts.append({**words, "wide": bool(getattr(chart, "wide", True)), "spec": chart.spec(summary)})
+        wide = chart.section not in _BESIDE or chart.name in _WIDE
+        charts.append({**words, "wide": wide, "spec": chart.spec(summary)})
     return charts, tables
 
 
