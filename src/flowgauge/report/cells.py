@@ -20,7 +20,8 @@ SUMS = {"packets": "packets", "bytes": "frame_bytes", "payload_bytes": "payload_
 @dataclass(frozen=True)
 class Cells:
     """`of` is the cell of each flow; `table` has one row a cell: its number, its value in each dimension that the flows
-    have, flows, packets, bytes of frames and of payload. Cells are ordered by flows, most first."""
+    have, flows, packets, bytes of frames and of payload, first start and last end. The one with the most flows comes
+    first, OTHER last."""
 
     of: NDArray[np.int64]
     table: pa.Table
@@ -48,8 +49,16 @@ def make_cells(flows: Flows) -> Cells:
     count = len(kept) + (len(kept) < len(order))
     names = _names(columns, used[kept], shape, count)
     sums = {name: add(flows.whole(column), of, count) for name, column in SUMS.items()}
-    flow_counts = np.bincount(of, minlength=count)
-    return Cells(of, pa.table({"cell": pa.array(range(count), pa.int64()), **names, "flows": flow_counts, **sums}))
+    sums = {"flows": np.bincount(of, minlength=count), **sums, **_spans(flows, of, count)}
+    return Cells(of, pa.table({"cell": pa.array(range(count), pa.int64()), **names, **sums}))
+
+
+def _spans(flows: Flows, of: NDArray[np.int64], count: int) -> dict[str, NDArray[np.int64]]:
+    """When the first flow of each cell begins and the last one ends, in ms since the epoch."""
+    first, last = np.full(count, np.iinfo(np.int64).max), np.full(count, np.iinfo(np.int64).min)
+    np.minimum.at(first, of, flows.times("start"))
+    np.maximum.at(last, of, flows.times("end"))
+    return {"start_ms": first // 10**6, "end_ms": last // 10**6}
 
 
 def shown(flows: Flows, name: str) -> Codes:

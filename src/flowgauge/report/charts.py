@@ -70,7 +70,7 @@ _MEASURED = f"measure == 'bytes' ? {d.BYTES} : {d.COUNT}"
 
 
 def _detail(chart: alt.Chart, brush: Any) -> Any:
-    amount = "measure == 'bytes' ? format(datum.value, '.4~s') + 'B' : format(datum.value, ',') + ' ' + measure"
+    amount = f"measure == 'bytes' ? {d.readable('B', 'datum.value', '.4')} : format(datum.value, ',') + ' ' + measure"
     begins = "utcFormat(datum.time, '%Y-%m-%d %H:%M:%S.%L')"
     marks = chart.transform_calculate(begins=begins, amount=amount).mark_rect(clip=True)
     x = alt.X("time:T", **d.time_axis(), scale=alt.Scale(type="utc", domain=brush))
@@ -89,7 +89,7 @@ def _top(summary: Summary) -> Any:
     """A list of names with their bytes, those of each group behind each other."""
     chart = d.grouped(summary, summary.label)
     chart = chart.transform_aggregate(bytes="sum(bytes)", flows="sum(flows)", groupby=["name", "group"])
-    chart = d.ranked(chart, "bytes", ["name"]).transform_calculate(size="format(datum.bytes, '.4~s') + 'B'")
+    chart = d.ranked(chart, "bytes", ["name"]).transform_calculate(size=d.readable("B", "datum.bytes", ".4"))
     marks = chart.mark_bar().encode(
         x=alt.X("bytes:Q", **d.amount_axis(d.BYTES, "bytes")),
         y=d.names_axis("name"),
@@ -108,14 +108,14 @@ def _matrix(summary: Summary) -> Any:
     chart = alt.Chart(alt.NamedData("rows"))
     chart = chart.transform_aggregate(bytes="sum(bytes)", flows="sum(flows)", groupby=["client", "server"])
     orders = {f"{end}_order": f"datum.{end} == {d.literal(OTHER)} ? -1 : datum.bytes" for end in ("client", "server")}
-    chart = chart.transform_calculate(size="format(datum.bytes, '.4~s') + 'B'", **orders)
+    chart = chart.transform_calculate(size=d.readable("B", "datum.bytes", ".4"), **orders)
     clients, servers = (alt.EncodingSortField(name, op="sum", order="descending") for name in orders)
     labels = alt.Axis(labelLimit=150, labelAngle=-40, labelAlign="right", grid=False)
     legend = alt.Legend(labelExpr=d.BYTES, orient="top", gradientLength=180, tickCount=4)
     marks = chart.mark_rect(cornerRadius=2).encode(
         x=alt.X("server:N", sort=servers, axis=labels),
         y=alt.Y("client:N", sort=clients, axis=alt.Axis(labelLimit=150, grid=False)),
-        color=alt.Color("bytes:Q", scale=alt.Scale(type="log", scheme="cividis"), title="bytes", legend=legend),
+        color=alt.Color("bytes:Q", scale=alt.Scale(type="log"), title="bytes", legend=legend),
         tooltip=["client:N", "server:N", alt.Tooltip("size:N", title="bytes"), alt.Tooltip("flows:Q", format=",")],
     )
     return marks.properties(width="container", height=alt.Step(24))
@@ -125,20 +125,20 @@ def _distribution(quantity: Quantity) -> Make:
     """Flows by label in each bin, and below them what share of each label's flows is at most so large."""
 
     def make(summary: Summary) -> Any:
-        step = 1 / quantity.per_decade
-        chart = d.grouped(summary, summary.label, low=f"datum.bin * {step}", high=f"(datum.bin + 1) * {step}")
-        chart = chart.transform_aggregate(flows="sum(flows)", groupby=["low", "high", "group"])
-        chart = chart.transform_calculate(least=_edge(quantity, "low"), most=_edge(quantity, "high"))
+        axis = _Decades(quantity, summary.tables[quantity.name]["bin"].to_pylist())
+        chart = d.grouped(summary, summary.label, low=axis.place("datum.bin"), high=axis.place("datum.bin", 1))
+        chart = chart.transform_aggregate(flows="sum(flows)", groupby=["low", "high", "bin", "group"])
+        chart = chart.transform_calculate(least=axis.edge("datum.bin"), most=axis.edge("datum.bin + 1"))
         colour, label = d.colour(summary, summary.label), alt.Tooltip("group:N", title=summary.label)
         bars = d.stacked(chart, summary, summary.label, "flows", "low").mark_rect().encode(x2="high:Q", y2="above:Q")
         bars = bars.encode(
-            x=_decades(quantity, "low", None),
+            x=axis.scale("low", None),
             y=alt.Y("below:Q", **d.amount_axis(d.COUNT, "flows")),
             color=colour,
             tooltip=[label, alt.Tooltip("least:N", title="from"), alt.Tooltip("most:N", title="to"), _FLOWS],
         )
         lines = _running(chart).encode(
-            x=_decades(quantity, "high", f"{quantity.title}, log scale"),
+            x=axis.scale("high", f"{quantity.title}, log scale"),
             color=colour,
             tooltip=[label, alt.Tooltip("most:N", title="below"), alt.Tooltip("share:Q", format=".1%")],
         )
@@ -151,14 +151,48 @@ def _distribution(quantity: Quantity) -> Make:
 _FLOWS = alt.Tooltip("flows:Q", format=",")
 
 
-def _edge(quantity: Quantity, field: str) -> str:
-    return d.readable(quantity.unit, f"{quantity.least} * pow(10, datum.{field})")
+class _Decades:
+    """A scale of powers of ten for the bins of a quantity, labelled in its unit.
+
+    The first bin holds all that is too small, zeros among them: it stands just in front of the others, however far
+    these are.
+    """
+
+    def __init__(self, quantity: Quantity, bins: list[int]) -> None:
+        self._quantity = quantity
+        self._first = min((place for place in bins if place), default=1)
+        self._last = max(bins, default=0) + 1
+        self._front = max(self._first - 3, 0) if 0 in bins else None
+
+    def place(self, place: str, more: int = 0) -> str:
+        """An expression for the lower edge of a bin on the scale, or that of `more` bins above."""
+        moved = place if self._front is None else f"({place} == 0 ? {self._front} : {place})"
+        return f"({moved} + {more}) / {self._quantity.per_decade}"
+
+    def edge(self, place: str) -> str:
+        """An expression for the lower edge of a bin, as people read it."""
+        value = f"{self._quantity.least} * pow(10, ({place}) / {self._quantity.per_decade})"
+        return f"({place}) == 0 ? '0' : {d.readable(self._quantity.unit, value)}"
+
+    def scale(self, field: str, title: str | None) -> alt.X:
+        per_decade = self._quantity.per_decade
+        decades = [power for power in range(30) if self._first <= power * per_decade <= self._last]
+        small = [] if self._front is None else [(self._front + 0.5) / per_decade]
+        value = d.readable(self._quantity.unit, f"{self._quantity.least} * pow(10, datum.value)")
+        label = f"datum.value < {self._first / per_decade} ? '≤ {self._least()}' : {value}" if small else value
+        axis = alt.Axis(labelExpr=label, values=[*small, *decades], labelOverlap=True, labelSeparation=4)
+        scale = alt.Scale(
+            nice=False,
+            zero=False,
+            domain=[(self._first if self._front is None else self._front) / per_decade, self._last / per_decade],
+        )
+        return alt.X(f"{field}:Q", title=title, axis=axis, scale=scale)
+
+    def _least(self) -> str:
+        return _LEAST[self._quantity.unit]
 
 
-def _decades(quantity: Quantity, field: str, title: str | None) -> alt.X:
-    """A scale of powers of ten, labelled in the quantity's unit."""
-    axis = alt.Axis(labelExpr=_edge(quantity, "value"), tickMinStep=1, labelFlush=True, tickCount=8)
-    return alt.X(f"{field}:Q", title=title, axis=axis, scale=alt.Scale(nice=False, zero=False))
+_LEAST = {"s": "1 µs", "B": "1 B"}
 
 
 def _running(chart: alt.Chart) -> Any:
@@ -271,7 +305,7 @@ def _balance(summary: Summary) -> Any:
     chart = alt.Chart(alt.NamedData("rows")).transform_calculate(name=label, total="datum.flows")
     order = d.descending("flows", "name")
     chart = chart.transform_window(rank="row_number()", sort=order).transform_filter("datum.rank <= 30")
-    marks = chart.mark_bar(color=COLOURS[0]).encode(
+    marks = chart.mark_bar().encode(
         x=alt.X("flows:Q", **d.amount_axis(d.COUNT, "flows")),
         y=d.names_axis("name"),
         tooltip=[
@@ -315,7 +349,7 @@ def _time_charts() -> Iterator[Chart]:
     caption = "Packets and bytes of a flow are spread evenly over its duration. Drag in the lower strip to zoom."
     for dimension in DIMENSIONS[:1] + DIMENSIONS[2:]:
         name, title = f"over_time_{dimension}", f"Traffic over time, by {dimension}"
-        yield Chart(name, "time", title, caption, "over_time", _over_time(dimension), _has(dimension))
+        yield Chart(name, "time", title, caption, "over_time", _over_time(dimension), True, _has(dimension))
 
 
 def _talker_charts() -> Iterator[Chart]:
@@ -331,7 +365,7 @@ def _talker_charts() -> Iterator[Chart]:
     ):
         yield Chart(name, "talkers", title, caption, name, _top)
     caption = "Bytes between the largest clients and servers, both directions; all others are (other)."
-    yield Chart("matrix", "talkers", "Who talks to whom", caption, "matrix", _matrix)
+    yield Chart("matrix", "talkers", "Who talks to whom", caption, "matrix", _matrix, True)
 
 
 def _distributions(section: str) -> Iterator[Chart]:
@@ -340,7 +374,7 @@ def _distributions(section: str) -> Iterator[Chart]:
             title = quantity.title[0].upper() + quantity.title[1:]
             caption = (
                 "Above, flows in bins of equal ratio; below, the share of each label's flows that is at most so large. "
-                f"Values below {quantity.least:g} {quantity.unit} are in the first bin."
+                f"Values below {_LEAST[quantity.unit]} are in the first bin, which stands in front."
             )
             yield Chart(quantity.name, section, title, caption, quantity.name, _distribution(quantity))
 
@@ -365,7 +399,7 @@ CHARTS: tuple[Chart, ...] = (
         *("fingerprints", "fingerprints", "The first packets"),
         "Each row is an app and action, each column a packet from the first on: the colour says who mostly sends it, "
         "its strength how long it is.",
-        *("fingerprints", _strips),
+        *("fingerprints", _strips, True),
     ),
     Chart(
         *("balance", "labels", "Flows of each label"),

@@ -19,9 +19,31 @@ except ImportError as error:
     raise MissingDependency("charts need Altair: pip install 'flowgauge[report]'") from error
 
 __all__ = [
-    *("BYTES", "COLOURS", "COUNT", "DOWN", "HEIGHT", "LONGEST_LIST", "REST", "ROW", "UP", "Chart", "Make", "alt"),
-    *("amount_axis", "colour", "descending", "duration_words", "grouped", "groups", "literal", "names_axis"),
-    *("ranked", "readable", "rows", "stacked", "time_axis"),
+    "BYTES",
+    "COLOURS",
+    "COUNT",
+    "DOWN",
+    "HEIGHT",
+    "LONGEST_LIST",
+    "REST",
+    "ROW",
+    "UP",
+    "Chart",
+    "Make",
+    "alt",
+    "amount_axis",
+    "colour",
+    "descending",
+    "duration_words",
+    "grouped",
+    "groups",
+    "literal",
+    "names_axis",
+    "ranked",
+    "readable",
+    "rows",
+    "stacked",
+    "time_axis",
 ]
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442")
@@ -35,8 +57,25 @@ ROW = 20
 """Pixels of a row of a list."""
 LONGEST_LIST = 15
 
+
+def _spaced(text: str, prefixed: str, unit: str) -> str:
+    """An expression for a number in d3's SI notation with a space before its unit; `prefixed` says where it ends in a
+    prefix."""
+    return f"({prefixed} ? slice({text}, 0, -1) + ' ' + slice({text}, -1) : {text} + ' ') + '{unit}'"
+
+
+def readable(unit: str, value: str, digits: str = ".3") -> str:
+    """An expression for a value with its unit: 10 kB, 1.5 ms, 2.8 h."""
+    text = f"format({value}, '{digits}~s')"
+    if unit == "B":
+        return _spaced(text, f"({value}) >= 999.5", unit)
+    seconds = _spaced(text, f"({value}) < 0.9995", unit)
+    hours = f"format(({value}) / 3600, '.2~r') + ' h'"
+    return f"({value}) < 100 ? {seconds} : ({value}) < 3600 ? format(({value}) / 60, '.2~r') + ' min' : {hours}"
+
+
 COUNT = "format(datum.value, '~s')"
-BYTES = "format(datum.value, '~s') + 'B'"
+BYTES = readable("B", "datum.value", "")
 """Expressions for labels of axes."""
 
 Make = Callable[[Summary], Any]
@@ -47,8 +86,9 @@ Make = Callable[[Summary], Any]
 class Chart:
     """One chart. `table` names its rows, as `Summary.rows` does; `make` draws it, where `needs` holds.
 
-    `section` is one of time, talkers, anatomy, tcp, fingerprints and labels. Widths in `spec` are "container": who
-    shows it sets those of charts that are made of several (`vconcat`) to a number.
+    `wide` ones take the width of a page, two others share it. `section` is one of time, talkers, anatomy, tcp,
+    fingerprints and labels. Widths in `spec` are "container": who shows it sets those of charts that are made of
+    several (`vconcat`) to a number.
     """
 
     name: str
@@ -57,6 +97,7 @@ class Chart:
     caption: str
     table: str
     make: Make
+    wide: bool = False
     needs: Callable[[Summary], bool] = lambda summary: True
 
     def rows(self, summary: Summary) -> pa.Table | None:
@@ -150,13 +191,3 @@ def duration_words(nanoseconds: int) -> str:
         if nanoseconds >= size and nanoseconds % size == 0:
             return f"{nanoseconds // size} {unit}"
     return f"{nanoseconds / 1000:g} µs"
-
-
-def readable(unit: str, value: str) -> str:
-    """An expression for a value with its unit, such as 10 kB and 1.5 ms."""
-    if unit == "B":
-        return f"format({value}, '.3~s') + 'B'"
-    return (
-        f"({value}) < 100 ? format({value}, '.3~s') + 's' : ({value}) < 3600 ? "
-        f"format(({value}) / 60, '.2~r') + 'min' : format(({value}) / 3600, '.2~r') + 'h'"
-    )

@@ -53,7 +53,7 @@ class Flows:
                 f"a report is made of native flow records, and there is no column {', '.join(missing)}: "
                 "write them with --schema native (the default)"
             )
-        self.table = table
+        self.table = _without_views(table)
         self._made: dict[tuple[str, str], Any] = {}
 
     def __len__(self) -> int:
@@ -90,6 +90,12 @@ class Flows:
         return made[kind, name]
 
 
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds texts or categories."""
+    texts = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    return bool(texts or pa.types.is_dictionary(kind))
+
+
 def distinct(codes: NDArray[np.int64], size: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """The different codes, all below `size`, in order; the place of each code among them; and how often they occur."""
     if size > _SMALL:
@@ -108,6 +114,21 @@ _SMALL = 1 << 22  # a table of so many counts is faster than sorting
 def protocol_name(number: str | int) -> str:
     """The name of an IP protocol number."""
     return PROTOCOLS.get(int(number), f"IP {number}")
+
+
+def _without_views(table: pa.Table) -> pa.Table:
+    """The table with texts that pyarrow can take rows of; polars hands over views."""
+    for place, field in enumerate(table.schema):
+        if pa.types.is_string_view(field.type):
+            table = table.set_column(place, field.name, table[place].cast(pa.string()))
+        elif pa.types.is_dictionary(field.type) and pa.types.is_string_view(field.type.value_type):
+            chunks = [
+                pa.DictionaryArray.from_arrays(chunk.indices, chunk.dictionary.cast(pa.string()))
+                for chunk in table[place].chunks
+            ]
+            kind = pa.dictionary(field.type.index_type, pa.string())
+            table = table.set_column(place, field.name, pa.chunked_array(chunks, kind))
+    return table
 
 
 def _plain(column: pa.ChunkedArray) -> NDArray[Any]:
@@ -137,18 +158,15 @@ def _filled(column: Any, value: float) -> Any:
 
 def _codes(column: pa.ChunkedArray) -> Codes:
     """Codes of the values; those of a dictionary may repeat or be null in it, so they are named anew."""
-    if pa.types.is_dictionary(column.type):
-        column = column.unify_dictionaries()
-        array = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
-        if isinstance(array, pa.ChunkedArray):  # no chunk at all
-            return Codes(np.zeros(0, np.int64), [])
-        values = array.dictionary.cast(pa.string()).dictionary_encode()
-        renamed = np.append(_whole_of(values.indices), -1)
-        return _used(Codes(renamed[_whole_of(array.indices)], values.dictionary.to_pylist()))
-    encoded = column.cast(pa.string()).combine_chunks().dictionary_encode()
-    if isinstance(encoded, pa.ChunkedArray):
-        encoded = encoded.combine_chunks()
-    return Codes(_whole_of(encoded.indices), encoded.dictionary.to_pylist())
+    if not pa.types.is_dictionary(column.type):
+        column = column.cast(pa.string()).dictionary_encode()
+    column = column.unify_dictionaries()
+    if not column.num_chunks:
+        return Codes(np.zeros(0, np.int64), [])
+    values = column.chunk(0).dictionary.cast(pa.string()).dictionary_encode()
+    renamed = np.append(_whole_of(values.indices), -1)
+    codes = np.concatenate([_whole_of(chunk.indices) for chunk in column.chunks])
+    return _used(Codes(renamed[codes], values.dictionary.to_pylist()))
 
 
 def _used(column: Codes) -> Codes:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from flowgauge.report.flows import NEEDED, NONE, Codes, Flows, distinct
+from flowgauge.report.flows import NEEDED, NONE, Codes, Flows, distinct, is_text
 from flowgauge.schema import native_columns
 
 SAMPLE = 50_000
@@ -25,9 +25,10 @@ _BALANCE = pa.schema(
 )
 _SEPARABILITY = pa.schema(
     [
-        *((name, pa.string()) for name in ("feature", "group", "definition")),
-        *((name, pa.float64()) for name in ("bits", "share")),
+        *((name, pa.string()) for name in ("feature", "group")),
+        *((name, pa.float64()) for name in ("share", "bits")),
         ("flows", pa.int64()),
+        ("definition", pa.string()),
     ]
 )
 
@@ -97,7 +98,7 @@ def _judged(sample: Flows, feature: str, label: Codes) -> dict[str, float | int]
 def _binned(sample: Flows, feature: str) -> NDArray[np.int64]:
     """A feature as bin numbers from 0; 0 is null."""
     kind = sample.table.schema.field(feature).type
-    if pa.types.is_dictionary(kind) or pa.types.is_string(kind):
+    if is_text(kind):
         return sample.names(feature).codes + 1
     values = sample.numbers(feature)
     known = ~np.isnan(values)

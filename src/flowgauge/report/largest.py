@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flowgauge.report.cells import Cells
-from flowgauge.report.flows import NONE, Flows, protocol_name
+from flowgauge.report.flows import NONE, Flows, is_text, protocol_name
 
 MOST = 2000
 COLUMNS = (
@@ -35,7 +35,7 @@ def _readable(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
         return pc.strftime(column.cast(pa.timestamp("ms", "UTC"), safe=False), "%Y-%m-%d %H:%M:%S")
     if name == "protocol":
         return pa.chunked_array([[protocol_name(number or 0) for number in column.to_pylist()]], pa.string())
-    if pa.types.is_dictionary(column.type) or pa.types.is_string(column.type):
+    if is_text(column.type):
         return column.cast(pa.string()).fill_null(NONE if name in ("app", "action") else "")
     kind = pa.float64() if pa.types.is_floating(column.type) else pa.int64()
     return column.cast(kind)

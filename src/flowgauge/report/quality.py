@@ -80,7 +80,12 @@ def quality(flows: Flows, run: RunStats | None) -> list[Finding]:
 
 _ORDER = ("bad", "warn", "note", "ok")
 _NO_FLOWS = Finding(
-    *("empty", "bad", "0 flows", "There are no flows: the captures hold no packets of IP, or all were filtered out."),
+    *(
+        "No flows",
+        "bad",
+        "0 flows",
+        "There are no flows: the captures hold no packets of IP, or all were filtered out.",
+    ),
     "Look at the captures with `flowgauge info`, and at --filter.",
 )
 
@@ -108,13 +113,13 @@ def _some(names: Sequence[str]) -> str:
 
 
 _UNLABELLED = Fault(
-    *("unlabelled", (0, 0.01, 0.5), "Flows without a label cannot be learnt from or tested on."),
+    *("Flows without a label", (0, 0.01, 0.5), "Flows without a label cannot be learnt from or tested on."),
     "Name the files as --label TEMPLATE says, or label by --rules or --truth; or leave these flows out.",
     "Every flow has a label.",
 )
 _NO_LABELS = Finding(
     *(
-        "unlabelled",
+        "Flows without a label",
         "note",
         "no labels",
         "No flow has a label: there is nothing to learn.",
@@ -148,7 +153,7 @@ def _files_of(flows: Flows, faulty: NDArray[np.bool_]) -> list[str]:
 
 _MIDDLE = Fault(
     *(
-        "middle",
+        "Caught in the middle",
         (0, 0.05, 0.25),
         "TCP connections that began before the capture lack their first packets.",
     ),
@@ -175,7 +180,7 @@ def _among(flows: Flows, column: str, *values: str) -> NDArray[np.bool_]:
 
 
 _ONE_SIDED = Fault(
-    *("one_sided", (0, 0.1, 0.5), "Only one end is seen to talk, though nobody sends to a group."),
+    *("One-sided flows", (0, 0.1, 0.5), "Only one end is seen to talk, though nobody sends to a group."),
     "Capture where both directions pass (a mirror port may give one only); TCP flows in state S0 were not answered.",
     "Both ends are seen in every flow of TCP and UDP.",
 )
@@ -192,7 +197,11 @@ def _one_sided(evidence: Evidence) -> Iterable[Finding]:
 
 
 _MISSING = Fault(
-    *("missing_bytes", (0, 0.001, 0.01), "Bytes that were acknowledged are in no packet: the capture dropped packets."),
+    *(
+        "Bytes that the capture lacks",
+        (0, 0.001, 0.01),
+        "Bytes that were acknowledged are in no packet: the capture dropped packets.",
+    ),
     "Give the capturing program a larger buffer (--ring, tcpdump -B), filter while capturing, write to a faster disk.",
     "No byte is missing that a TCP end acknowledged.",
 )
@@ -207,7 +216,7 @@ def _missing(evidence: Evidence) -> Iterable[Finding]:
 
 
 _AGAIN = Fault(
-    *("retransmissions", (0.01, 0.05, 0.2), "Segments were sent again: a lossy path, or packets captured twice."),
+    *("Sent again", (0.01, 0.05, 0.2), "Segments were sent again: a lossy path, or packets captured twice."),
     "Look whether copies are the cause (--dedup 1ms); else record over a better link, where loss is not the subject.",
     "Less than 1 % of the TCP packets were sent again.",
 )
@@ -233,12 +242,16 @@ _BACK = Fault(
     "Time never goes back within a flow.",
 )
 _UNSET = Fault(
-    *("clock_unset", (0, 0, 0.1), "Flows are dated before the year 2000: the clock of what captured them was not set."),
+    *(
+        "Clock not set",
+        (0, 0, 0.1),
+        "Flows are dated before the year 2000: the clock of what captured them was not set.",
+    ),
     "Set the clock of the capturing machine (NTP); durations and gaps are right all the same.",
     "All flows have a plausible date.",
 )
 _JUMPS = Fault(
-    *("clock_jumps", (0, 0.001, 0.01), "Packets had no time, or one that is hours off; the time before stands for it."),
+    *("Clock jumps", (0, 0.001, 0.01), "Packets had no time, or one that is hours off; the time before stands for it."),
     "Capture in a format with times, and let no clock be set while recording.",
     "No packet lacks a time, and no clock jumped.",
 )
@@ -271,9 +284,13 @@ def _copies(evidence: Evidence) -> Iterable[Finding]:
     if evidence.run is not None:
         share = evidence.run.duplicates_suspected
         text = "Packets are copies of others within a millisecond: counts and sizes of flows are too large."
-        fine = Finding("copies", "ok", "below 1 %", "Hardly any packet is a copy of another.", "")
+        fine = Finding("Copies of packets", "ok", "below 1 %", "Hardly any packet is a copy of another.", "")
         severity = "bad" if share >= 0.2 else "warn"
-        yield Finding("copies", severity, f"about {share:.0%} of the packets", text, _COPIES_ADVICE) if share else fine
+        yield (
+            Finding("Copies of packets", severity, f"about {share:.0%} of the packets", text, _COPIES_ADVICE)
+            if share
+            else fine
+        )
 
 
 def _repeated(flows: Flows) -> int:
@@ -291,12 +308,12 @@ def _repeated(flows: Flows) -> int:
 
 
 _TRUNCATED = Fault(
-    *("truncated", (0, 0.001, 0.01), "Packets end inside their headers: they are in no flow."),
+    *("Truncated packets", (0, 0.001, 0.01), "Packets end inside their headers: they are in no flow."),
     "Capture more of each packet: tcpdump -s 0, or -s 200 at least.",
     "No packet is cut off inside its headers.",
 )
 _LOST = Fault(
-    *("lost", (0, 0.001, 0.01), "The system had no room for packets: they are in no flow."),
+    *("Packets that the system lost", (0, 0.001, 0.01), "The system had no room for packets: they are in no flow."),
     "Give the ring more memory (--ring), or look at less (--filter).",
     "The system lost no packet.",
 )
@@ -319,17 +336,21 @@ def _files(evidence: Evidence) -> Iterable[Finding]:
     text = f"Files were not read, or only up to where they break: {_some(broken)}."
     advice = "Record or copy them again; `flowgauge info` says at which byte they break."
     severity = "bad" if len(broken) > run.files // 2 else "warn"
-    fine = Finding("files", "ok", "0 files", "Every file was read to its end.", "")
-    yield Finding("files", severity, _counted(len(broken), "files"), text, advice) if broken else fine
+    fine = Finding("Damaged files", "ok", "0 files", "Every file was read to its end.", "")
+    yield Finding("Damaged files", severity, _counted(len(broken), "files"), text, advice) if broken else fine
 
 
 _LIMIT = Fault(
-    *("limit", (0, 0, 0.05), "Flows were ended early because there were too many at a time."),
+    *("Flows ended for lack of room", (0, 0, 0.05), "Flows were ended early because there were too many at a time."),
     "Give --max-flows more, or read the captures apart.",
     "No flow was ended for lack of room.",
 )
 _PARTS = Fault(
-    *("parts", (0, 2, 2), "Long flows are in several rows: later parts have no handshake and no first packets."),
+    *(
+        "Flows in parts",
+        (0, 2, 2),
+        "Long flows are in several rows: later parts have no handshake and no first packets.",
+    ),
     "Sum up the rows with the same flow_id, or meter with --active-timeout off.",
     "Every flow is in one row.",
 )
@@ -362,9 +383,9 @@ def _spread_of_labels(evidence: Evidence) -> Iterable[Finding]:
 
 def _rare(names: list[str]) -> Finding:
     if not names:
-        return Finding("rare_labels", "ok", "0 labels", f"Every label has {FEW_FLOWS} flows or more.", "")
+        return Finding("Rare labels", "ok", "0 labels", f"Every label has {FEW_FLOWS} flows or more.", "")
     text = f"Labels with less than {FEW_FLOWS} flows are hardly learnt: {_some(sorted(names))}."
-    return Finding("rare_labels", "warn", _counted(len(names), "labels"), text, "Record them again, or leave them out.")
+    return Finding("Rare labels", "warn", _counted(len(names), "labels"), text, "Record them again, or leave them out.")
 
 
 def _unequal(names: list[str], counts: NDArray[np.int64]) -> Finding:
@@ -372,23 +393,25 @@ def _unequal(names: list[str], counts: NDArray[np.int64]) -> Finding:
     ratio = counts[most] / max(counts[least], 1)
     value = f"{ratio:,.0f} : 1"
     if ratio < UNEQUAL:
-        return Finding("balance", "ok", value, "No label drowns another.", "")
+        return Finding("Unequal labels", "ok", value, "No label drowns another.", "")
     text = f"{names[most]} has {ratio:,.0f} times as many flows as {names[least]}: guessing it is nearly always right."
-    return Finding("balance", "warn", value, text, "Weigh or sample the labels; tell F1 by label, not accuracy.")
+    return Finding("Unequal labels", "warn", value, text, "Weigh or sample the labels; tell F1 by label, not accuracy.")
 
 
 def _single(names: list[str]) -> Finding:
     if not names:
-        return Finding("single_file", "ok", "0 labels", "Every label comes from two files or more.", "")
+        return Finding("Labels of one file", "ok", "0 labels", "Every label comes from two files or more.", "")
     text = f"Labels come from one file only: {_some(sorted(names))}. What tells them apart may be the file."
     advice = "Record each label several times, and split training and test data by file (fg.split)."
-    return Finding("single_file", "note", _counted(len(names), "labels"), text, advice)
+    return Finding("Labels of one file", "note", _counted(len(names), "labels"), text, advice)
 
 
 def _sequences(evidence: Evidence) -> Iterable[Finding]:
     if not evidence.flows.has(*SPLT):
         text = "There are no fingerprints: lengths and directions of the first packets were not kept."
-        yield Finding("sequences", "note", "no group splt", text, "Extract again with --features splt and the others.")
+        yield Finding(
+            "No fingerprints", "note", "no group splt", text, "Extract again with --features splt and the others."
+        )
 
 
 _CHECKS: tuple[Callable[[Evidence], Iterable[Finding]], ...] = (
