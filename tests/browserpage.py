@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -50,6 +51,13 @@ class Opened:
     def settle(self) -> None:
         """Wait until all charts are drawn."""
         self.page.evaluate("flowgaugeReport.settled()")
+
+    def until(self, condition: str) -> None:
+        """Wait for a condition in JavaScript; Playwright's own waiting evaluates strings in the page, which forbids it."""
+        end = time.monotonic() + _LIMIT_MS / 1000
+        while not self.page.evaluate(condition):
+            assert time.monotonic() < end, f"not within {_LIMIT_MS} ms: {condition}"
+            time.sleep(0.05)
 
     def text(self, selector: str) -> str:
         """The text of an element, in one line."""

@@ -193,7 +193,7 @@ def test_address_holds_the_filter(browser: Any, path: Path, table: pa.Table) -> 
     with opened(browser, path, "#app=chat&app=%3Cb%3E&protocol=TCP&colour=red") as report:
         assert_headline(report, only(table, app="chat", protocol=6))
         report.page.evaluate("location.hash = '#app=voip'")
-        report.page.wait_for_function("document.querySelector('#filter input[value=voip]').checked")
+        report.until("document.querySelector('#filter input[value=voip]').checked")
         report.settle()
         assert_headline(report, only(table, app="voip"))
         assert report.complaints == []
@@ -205,7 +205,7 @@ def test_sections_keep_the_filter(report: Opened) -> None:
     report.page.get_by_role("navigation").get_by_role("link", name="Flows", exact=True).click()
     assert report.page.evaluate("location.hash") == "#app=dns"
     assert report.page.evaluate("document.activeElement.innerText") == "Flows"
-    report.page.wait_for_function("scrollY > 500")
+    report.until("scrollY > 500")
 
 
 def test_hover_shows_values(report: Opened, table: pa.Table) -> None:
@@ -229,7 +229,7 @@ def test_over_time_by_another_dimension(report: Opened, table: pa.Table) -> None
     figure = report.page.locator("#chart-over_time_app")
     figure.get_by_role("radio", name="packets").check()
     figure.get_by_role("radio", name="protocol").check()
-    report.page.wait_for_function("flowgaugeReport.view('over_time_protocol')")
+    report.until("flowgaugeReport.view('over_time_protocol')")
     report.settle()
     found: dict[str, int] = {}
     for row in report.data("over_time_protocol", "group", "value", "below"):

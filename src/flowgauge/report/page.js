@@ -203,7 +203,7 @@ function showNumbers() {
     ["packets", "Packets", [whole.format(packets)], count ? `${shown(Math.round(10 * packets / count) / 10)} a flow` : ""],
     ["bytes", "Bytes on the wire", scaled(bytes), count ? `${scaled(Math.round(bytes / count)).join(" ")} a flow` : ""],
     ["payload", "Payload", scaled(payload), share],
-    ["span", "Time span", some.length ? lasting((end - begin) / 1000) : ["–"], some.length ? `from ${when(begin)} UTC` : ""],
+    ["span", "Time span", some.length ? lasting((end - begin) / 1000) : ["–"], some.length ? `from ${when(begin).slice(0, 16)}` : ""],
   ];
   find("#numbers").replaceChildren(...cards.map(card), qualityCard());
 }
@@ -240,7 +240,7 @@ function colour(name) {
 }
 
 /** Vega's configuration, from the custom properties of the style sheet. */
-function theme(width) {
+function theme() {
   const [ink, soft, line, grid, accent] = ["ink", "soft", "line", "grid", "accent"].map(colour);
   const range = (letter, count) => Array.from({ length: count }, (_, place) => colour(`${letter}${place + 1}`));
   const font = getComputedStyle(document.body).fontFamily;
@@ -256,7 +256,7 @@ function theme(width) {
     axisX: { labelFlush: false },
     axisXDiscrete: { labelOverlap: false, labelLimit: 120 },
     legend: { ...text, labelColor: ink, orient: "top", direction: "horizontal", title: null, symbolType: "square", symbolSize: 90,
-      symbolStrokeWidth: 0, columnPadding: 14, rowPadding: 4, labelLimit: 150, offset: 8, titleOrient: width < 480 ? "top" : "left", titlePadding: width < 480 ? 4 : 10, gradientLength: Math.min(240, width / 2), gradientThickness: 9, tickCount: 4 },
+      symbolStrokeWidth: 0, columnPadding: 14, rowPadding: 4, labelLimit: 150, offset: 8, titleOrient: "left", titlePadding: 8, gradientThickness: 9 },
     header: { ...text, labelColor: ink, labelFontWeight: 600, labelLimit: 220 },
     title: { font, color: ink, fontSize: 13, fontWeight: 600, anchor: "start", subtitleColor: soft },
     range: { category: range("c", 10), ramp, heatmap: ramp, ordinal: ramp.slice(1), diverging: range("d", 5) },
@@ -304,9 +304,13 @@ function inTheme(unit, spec, width) {
     const encoding = unit.encoding?.[channel] ?? spec.encoding?.[channel];
     const names = encoding?.scale?.domain;
     if (encoding?.scale?.scheme) delete encoding.scale.scheme;
+    if (encoding?.type === "quantitative" && encoding.legend !== null) {
+      encoding.legend = { ...encoding.legend, gradientLength: Math.min(260, width / 2), labelOverlap: "greedy" };
+    }
     if (!Array.isArray(names) || !encoding.scale.range) continue;
     encoding.scale.range = coloursOf(names);
-    if (encoding.legend !== null) encoding.legend = { ...encoding.legend, columns: columnsOf(names, width - 90) };
+    const columns = columnsOf(names, width - 90);
+    if (encoding.legend !== null) encoding.legend = { ...encoding.legend, columns, titleOrient: columns < names.length ? "top" : "left" };
   }
 }
 
@@ -325,7 +329,7 @@ async function draw(chart, width = chart.plot.clientWidth) {
   chart.view?.finalize();
   chart.controls.replaceChildren();
   const embed = () => vegaEmbed(chart.plot, fitted(chart, width), {
-    mode: "vega-lite", renderer: "svg", actions: false, ast: true, defaultStyle: false, config: theme(width),
+    mode: "vega-lite", renderer: "svg", actions: false, ast: true, defaultStyle: false, config: theme(),
     tooltip: { disableDefaultStyle: true, theme: "report" }, bind: chart.controls,
     logLevel: 1, // errors only: that a filter leaves nothing to scale is no warning
   });

@@ -26,8 +26,6 @@ from flowgauge.report.summary import Summary
 
 _MARKER = re.compile(r"\{\{(\w+)\}\}")
 _ENDS = re.compile(r"</(?=script)|<!--", re.IGNORECASE)
-_BESIDE = ("talkers", "anatomy", "tcp", "labels")  # sections whose charts stand two beside each other …
-_WIDE = ("matrix",)  # … but for these
 _HIDDEN = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
 
 
@@ -119,8 +117,7 @@ def _charts(summary: Summary) -> tuple[list[dict[str, Any]], dict[str, Any]]:
             continue
         tables.setdefault(chart.table, _columns(rows))
         words = {name: getattr(chart, name) for name in ("name", "section", "title", "caption", "table")}
-        wide = chart.section not in _BESIDE or chart.name in _WIDE
-        charts.append({**words, "wide": wide, "spec": chart.spec(summary)})
+        charts.append({**words, "wide": chart.wide, "spec": chart.spec(summary)})
     return charts, tables
 
 
