@@ -232,19 +232,22 @@ function qualityCard() {
 const charts = DATA.charts.map((chart) => ({ ...chart, rows: tables[chart.table], view: null, stale: true, seen: false, width: 0 }));
 let drawing = Promise.resolve();
 
-/** A colour of the theme, resolved. */
-function colour(name) {
+/** A colour of the theme: as long as it is only painted with, the style sheet says which (so paper is always light). */
+const colour = (name) => `var(--${name})`;
+
+/** A colour of the theme as numbers, to be mixed with others. */
+function mixable(name) {
   const probe = find("#probe") ?? document.body.appendChild(element("i", { id: "probe", hidden: true }));
-  probe.style.color = `var(--${name})`;
+  probe.style.color = colour(name);
   return getComputedStyle(probe).color;
 }
 
 /** Vega's configuration, from the custom properties of the style sheet. */
 function theme() {
   const [ink, soft, line, grid, accent] = ["ink", "soft", "line", "grid", "accent"].map(colour);
-  const range = (letter, count) => Array.from({ length: count }, (_, place) => colour(`${letter}${place + 1}`));
+  const range = (letter, count, how) => Array.from({ length: count }, (_, place) => how(`${letter}${place + 1}`));
   const font = getComputedStyle(document.body).fontFamily;
-  const ramp = range("r", 6);
+  const ramp = range("r", 6, mixable);
   const text = { labelFont: font, titleFont: font, labelColor: soft, titleColor: soft, labelFontSize: 11.5, titleFontSize: 11.5,
     titleFontWeight: 500, labelFontWeight: 400 };
   return {
@@ -259,7 +262,7 @@ function theme() {
       symbolStrokeWidth: 0, columnPadding: 14, rowPadding: 4, labelLimit: 150, offset: 8, titleOrient: "left", titlePadding: 8, gradientThickness: 9 },
     header: { ...text, labelColor: ink, labelFontWeight: 600, labelLimit: 220 },
     title: { font, color: ink, fontSize: 13, fontWeight: 600, anchor: "start", subtitleColor: soft },
-    range: { category: range("c", 10), ramp, heatmap: ramp, ordinal: ramp.slice(1), diverging: range("d", 5) },
+    range: { category: range("c", 9, colour), ramp, heatmap: ramp, ordinal: ramp.slice(1), diverging: range("d", 5, mixable) },
     mark: { color: colour("c1"), tooltip: true },
     bar: { cornerRadiusEnd: 2, discreteBandSize: { band: 0.72 } },
     area: { fillOpacity: 0.86, line: false },
@@ -322,7 +325,8 @@ function* outers(spec, beside = 1) {
   else yield [spec, beside];
 }
 
-async function draw(chart, width = chart.plot.clientWidth) {
+async function draw(chart) {
+  const width = chart.plot.clientWidth;
   if (!width) return;
   const signals = chart.carried ?? settings(chart);
   delete chart.carried;
@@ -363,13 +367,13 @@ function refresh(chart) {
   }).catch(report);
 }
 
-function redraw(width) {
-  charts.filter((chart) => chart.view).forEach((chart) => enqueue(chart, width));
+function redraw() {
+  charts.filter((chart) => chart.view).forEach(enqueue);
   return drawing;
 }
 
-function enqueue(chart, width) {
-  drawing = drawing.then(() => draw(chart, width)).catch(report);
+function enqueue(chart) {
+  drawing = drawing.then(() => draw(chart)).catch(report);
 }
 
 function report(error) {
@@ -390,7 +394,7 @@ function drawAll() {
   let wait = 0;
   new ResizeObserver(() => {
     clearTimeout(wait);
-    wait = setTimeout(() => charts.filter((one) => one.view && one.plot.clientWidth && one.plot.clientWidth !== one.width).forEach((one) => enqueue(one)), 120);
+    wait = setTimeout(() => charts.filter((one) => one.view && one.plot.clientWidth && one.plot.clientWidth !== one.width).forEach(enqueue), 120);
   }).observe(find("main"));
 }
 
@@ -446,13 +450,16 @@ function compare(a, b) {
   return typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), "en", { numeric: true });
 }
 
+/** What the style sheet is to know of a column: there is no room on paper for the long ones. */
+const kindOf = (name, isNumber) => (isNumber ? "num" : ["community_id", "source"].includes(name) ? "long" : null);
+
 /** Rows as a table that every header sorts. */
 class Table {
   constructor(rows, { caption, size = Infinity, named = false, bars = [] }) {
     Object.assign(this, { all: rows, rows, size, named, bars, sort: null, page: 0, words: "" });
     this.names = Object.keys(rows[0] ?? {}).filter((name) => name !== "cell");
     this.kinds = Object.fromEntries(this.names.map((name) => [name, numeric(rows, name)]));
-    this.heads = this.names.map((name) => element("th", { scope: "col", class: this.kinds[name] ? "num" : "" },
+    this.heads = this.names.map((name) => element("th", { scope: "col", class: kindOf(name, this.kinds[name]) },
       element("button", { type: "button", onclick: () => this.sortBy(name) }, name.replaceAll("_", " "))));
     this.body = element("tbody");
     const table = element("table", { class: "data" }, element("caption", { class: "unseen" }, caption),
@@ -495,7 +502,7 @@ class Table {
       const heads = this.named && !place, value = row[name], bar = this.bars.includes(name) && typeof value === "number";
       const text = name === "share" ? percent(value) : shown(value, name);
       const title = typeof value === "string" && value.length > 30 ? value : null;
-      return element(heads ? "th" : "td", { scope: heads ? "row" : null, class: this.kinds[name] ? "num" : null },
+      return element(heads ? "th" : "td", { scope: heads ? "row" : null, class: kindOf(name, this.kinds[name]) },
         bar ? this.meter(name, value) : null, element("span", { class: bar ? "beside-meter" : null, title }, text));
     }));
   }
@@ -682,11 +689,10 @@ function setTheme(name) {
   return redraw();
 }
 
-/** Print in light colours and at the paper's width, then put everything back. */
+/** Print in light colours, then put back what was. */
 async function print() {
   const before = document.documentElement.dataset.theme;
-  document.documentElement.dataset.theme = "light";
-  await redraw(680);
+  await setTheme("light");
   window.print();
   await setTheme(before);
 }
