@@ -130,3 +130,24 @@ def _array(values: object, field: pa.Field, rows: int, rng: np.random.Generator)
         return pa.array(np.full(rows, BEGIN), kind)
     values = rng.random(rows) if pa.types.is_floating(kind) else rng.integers(0, 200, rows)
     return pa.array(values, pa.float64() if pa.types.is_floating(kind) else pa.int64(), mask=null).cast(kind)
+
+
+SOUND: dict[str, object] = {
+    **{"flow_id": 0, "part": 0, "start": BEGIN, "end": BEGIN + 10**9, "duration_s": 1.0, "client_ip": "10.0.0.1"},
+    **{"server_ip": "203.0.113.1", "client_port": 40_000, "server_port": 443, "protocol": 6, "ip_version": 4},
+    **{"packets": 10, "up_packets": 4, "down_packets": 6, "frame_bytes": 5000, "up_frame_bytes": 1000},
+    **{"down_frame_bytes": 4000, "ip_bytes": 4860, "payload_bytes": 4400, "up_payload_bytes": 800},
+    **{"down_payload_bytes": 3600, "clock_back": 0, "fragments": 0, "client_by": "syn", "end_reason": "fin"},
+    **{"source": "one.pcap", "app": "mail", "action": "read", "tcp_state": "SF", "up_gap_bytes": 0},
+    **{"down_gap_bytes": 0, "up_retransmitted_packets": 0, "down_retransmitted_packets": 0},
+    **{"ip_len_mean": 486.0, "iat_mean_s": 0.1, "handshake_syn_rtt_s": 0.02, "handshake_ack_rtt_s": 0.001},
+    **{"splt_direction": [0, 1, 0, 1], "splt_ip_len": [60, 60, 517, 1500]},
+}
+"""A flow that nothing is wrong with."""
+
+
+def flows_of(*changes: dict[str, object], features: Iterable[str] = (*DEFAULT_FEATURES, "splt")) -> pa.Table:
+    """One sound flow for each of the changes, with these; columns that are not named are null."""
+    schema = arrow_schema(native_columns(make_config(features=[*features])))
+    rows = [{**SOUND, **change} for change in changes]
+    return pa.Table.from_pylist([{name: row.get(name) for name in schema.names} for row in rows], schema)

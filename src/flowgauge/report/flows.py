@@ -34,7 +34,7 @@ _T = TypeVar("_T")
 
 
 class Codes(NamedTuple):
-    """A column of names: for each flow the index of its value, -1 for null; every value occurs at most once."""
+    """A column of names: for each flow the index of its value, -1 for null; every value occurs, and once."""
 
     codes: NDArray[np.int64]
     values: list[str]
@@ -165,16 +165,19 @@ def _codes(column: pa.ChunkedArray) -> Codes:
         return Codes(np.zeros(0, np.int64), [])
     values = column.chunk(0).dictionary.cast(pa.string()).dictionary_encode()
     renamed = np.append(_whole_of(values.indices), -1)
-    codes = np.concatenate([_whole_of(chunk.indices) for chunk in column.chunks])
-    return _used(Codes(renamed[codes], values.dictionary.to_pylist()))
+    codes = renamed[np.concatenate([_whole_of(chunk.indices) for chunk in column.chunks])]
+    return _in_order(codes, values.dictionary)
 
 
-def _used(column: Codes) -> Codes:
-    """The same without values that no flow has, such as those of a dictionary of other rows."""
-    there = np.bincount(column.codes + 1, minlength=len(column.values) + 1)[1:] > 0
-    place = np.append(np.cumsum(there) - 1, -1)
-    kept = [value for value, used in zip(column.values, there.tolist(), strict=True) if used]
-    return Codes(place[column.codes], kept)
+def _in_order(codes: NDArray[np.int64], values: pa.Array) -> Codes:
+    """Values in alphabetical order, so that nothing depends on how they were encoded; without those that no flow has,
+    such as those of a dictionary of other rows."""
+    there = np.bincount(codes + 1, minlength=len(values) + 1)[1:] > 0
+    order = pc.sort_indices(values).to_numpy()
+    order = order[there[order]]
+    place = np.full(len(values) + 1, -1, np.int64)
+    place[order] = np.arange(len(order))
+    return Codes(place[codes], values.take(pa.array(order)).to_pylist())
 
 
 def _whole_of(indices: pa.Array) -> NDArray[np.int64]:
