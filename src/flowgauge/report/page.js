@@ -203,7 +203,7 @@ function showNumbers() {
     ["packets", "Packets", [whole.format(packets)], count ? `${shown(Math.round(10 * packets / count) / 10)} a flow` : ""],
     ["bytes", "Bytes on the wire", scaled(bytes), count ? `${scaled(Math.round(bytes / count)).join(" ")} a flow` : ""],
     ["payload", "Payload", scaled(payload), share],
-    ["span", "Time span", some.length ? lasting((end - begin) / 1000) : ["–"], some.length ? `from ${when(begin).slice(0, 16)}` : ""],
+    ["span", "Time span", some.length ? lasting((end - begin) / 1000) : ["–"], some.length ? when(begin).slice(0, 16) : ""],
   ];
   find("#numbers").replaceChildren(...cards.map(card), qualityCard());
 }
@@ -243,7 +243,7 @@ function mixable(name) {
 }
 
 /** Vega's configuration, from the custom properties of the style sheet. */
-function theme() {
+function theme(width) {
   const [ink, soft, line, grid, accent] = ["ink", "soft", "line", "grid", "accent"].map(colour);
   const range = (letter, count, how) => Array.from({ length: count }, (_, place) => how(`${letter}${place + 1}`));
   const font = getComputedStyle(document.body).fontFamily;
@@ -259,7 +259,8 @@ function theme() {
     axisX: { labelFlush: false },
     axisXDiscrete: { labelOverlap: false, labelLimit: 120 },
     legend: { ...text, labelColor: ink, orient: "top", direction: "horizontal", title: null, symbolType: "square", symbolSize: 90,
-      symbolStrokeWidth: 0, columnPadding: 14, rowPadding: 4, labelLimit: 150, offset: 8, titleOrient: "left", titlePadding: 8, gradientThickness: 9 },
+      symbolStrokeWidth: 0, columnPadding: 14, rowPadding: 4, labelLimit: 150, offset: 8, titleOrient: "left", titlePadding: 8, gradientThickness: 9,
+      layout: { top: { direction: width < 560 ? "vertical" : "horizontal", anchor: "start", margin: 6 } } },
     header: { ...text, labelColor: ink, labelFontWeight: 600, labelLimit: 220 },
     title: { font, color: ink, fontSize: 13, fontWeight: 600, anchor: "start", subtitleColor: soft },
     range: { category: range("c", 9, colour), ramp, heatmap: ramp, ordinal: ramp.slice(1), diverging: range("d", 5, mixable) },
@@ -333,7 +334,7 @@ async function draw(chart) {
   chart.view?.finalize();
   chart.controls.replaceChildren();
   const embed = () => vegaEmbed(chart.plot, fitted(chart, width), {
-    mode: "vega-lite", renderer: "svg", actions: false, ast: true, defaultStyle: false, config: theme(),
+    mode: "vega-lite", renderer: "svg", actions: false, ast: true, defaultStyle: false, config: theme(width),
     tooltip: { disableDefaultStyle: true, theme: "report" }, bind: chart.controls,
     logLevel: 1, // errors only: that a filter leaves nothing to scale is no warning
   });
