@@ -105,7 +105,7 @@ def _top(summary: Summary) -> Any:
 
 
 def _matrix(summary: Summary) -> Any:
-    chart = alt.Chart(alt.NamedData("rows"))
+    chart = alt.Chart(d.named("rows"))
     chart = chart.transform_aggregate(bytes="sum(bytes)", flows="sum(flows)", groupby=["client", "server"])
     orders = {f"{end}_order": f"datum.{end} == {d.literal(OTHER)} ? -1 : datum.bytes" for end in ("client", "server")}
     chart = chart.transform_calculate(size=d.readable("B", "datum.bytes", ".4"), **orders)
@@ -302,7 +302,7 @@ def _balance(summary: Summary) -> Any:
     """Labels with their flows; of many the first thirty."""
     named = [name for name in ("app", "action") if name in summary.cells.schema.names]
     label = _joined(named)
-    chart = alt.Chart(alt.NamedData("rows")).transform_calculate(name=label, total="datum.flows")
+    chart = alt.Chart(d.named("rows")).transform_calculate(name=label, total="datum.flows")
     order = d.descending("flows", "name")
     chart = chart.transform_window(rank="row_number()", sort=order).transform_filter("datum.rank <= 30")
     marks = chart.mark_bar().encode(
@@ -322,7 +322,7 @@ def _separability(summary: Summary) -> Any:
     """The features that tell the most of the label."""
     listed = summary.separability.slice(0, 25)
     names = sorted(set(listed["group"].to_pylist()))
-    chart = alt.Chart(alt.NamedData("rows")).transform_calculate(total="datum.bits")
+    chart = alt.Chart(d.named("rows")).transform_calculate(total="datum.bits")
     order = d.descending("bits", "feature")
     chart = chart.transform_window(rank="row_number()", sort=order).transform_filter("datum.rank <= 25")
     colours = alt.Scale(domain=names, range=[*COLOURS, *[d.REST] * len(names)][: len(names)])

@@ -38,6 +38,7 @@ __all__ = [
     "grouped",
     "groups",
     "literal",
+    "named",
     "names_axis",
     "ranked",
     "readable",
@@ -107,8 +108,23 @@ class Chart:
 
     def spec(self, summary: Summary) -> dict[str, Any]:
         """Its Vega-Lite specification, without theme and data."""
-        made: dict[str, Any] = self.make(summary).to_dict()
-        return made
+        made = self.make(summary).to_dict()
+        made.pop("config", None)  # Altair puts its theme into it
+        return _without_format(made)  # type: ignore[no-any-return]
+
+
+def named(name: str) -> Any:
+    """A named data set, which is a text in JSON or, in specifications of a page, a list of rows."""
+    return alt.NamedData(name, format={"type": "json"})
+
+
+def _without_format(spec: Any) -> Any:
+    if isinstance(spec, list):
+        return [_without_format(part) for part in spec]
+    if not isinstance(spec, dict):
+        return spec
+    is_data = spec.keys() == {"name", "format"}
+    return {name: _without_format(part) for name, part in spec.items() if not (is_data and name == "format")}
 
 
 def literal(value: str | Sequence[str] | dict[str, str]) -> str:
@@ -127,8 +143,8 @@ def groups(summary: Summary, dimension: str) -> list[str]:
 
 def rows(*fields: str) -> alt.Chart:
     """The rows of a chart, with these dimensions of their cells."""
-    lookup = alt.LookupData(data=alt.NamedData("cells"), key="cell", fields=[*fields])
-    return alt.Chart(alt.NamedData("rows")).transform_lookup(lookup="cell", from_=lookup)
+    lookup = alt.LookupData(data=named("cells"), key="cell", fields=[*fields])
+    return alt.Chart(named("rows")).transform_lookup(lookup="cell", from_=lookup)
 
 
 def grouped(summary: Summary, dimension: str, **values: str) -> alt.Chart:

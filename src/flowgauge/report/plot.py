@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -55,19 +56,12 @@ def plot(table: Any, name: str | None = None) -> Any:
 
 def _drawn(chart: Chart, summary: Summary) -> Any:
     """The chart with its data, for a page of its own; None where there is nothing to show."""
-    import altair as alt
-
     rows = chart.rows(summary)
     if rows is None:
         return None
-    spec = _of_width(chart.spec(summary), WIDTH)
-    spec["title"] = {"text": chart.title, "subtitle": chart.caption, "anchor": "start"}
-    spec["datasets"] = {"rows": rows.to_pylist(), "cells": summary.cells.to_pylist()}
-    spec["config"] = {"range": {"heatmap": {"scheme": "cividis"}}}
-    return alt.Chart.from_dict(spec)
-
-
-def _of_width(spec: dict[str, Any], width: int) -> dict[str, Any]:
-    """The same with a number for the width of its container, in every view."""
-    views = {"vconcat": [_of_width(view, width) for view in spec["vconcat"]]} if "vconcat" in spec else {}
-    return {**spec, **({"width": width} if spec.get("width") == "container" else {}), **views}
+    made = chart.make(summary).properties(title={"text": chart.title, "subtitle": chart.caption, "anchor": "start"})
+    for view in made.vconcat if hasattr(made, "vconcat") else [made]:
+        view.width = WIDTH
+    # Altair checks data against its schema value by value, which takes seconds; a text is one value.
+    made.datasets = {"rows": json.dumps(rows.to_pylist()), "cells": json.dumps(summary.cells.to_pylist())}
+    return made.configure_range(heatmap={"scheme": "cividis"})

@@ -234,7 +234,7 @@ def _again(evidence: Evidence) -> Iterable[Finding]:
 
 _BACK = Fault(
     *(
-        "clock_back",
+        "Time that goes back",
         (0, 0.001, 0.05),
         "Packets are older than one before them in their flow: out of order.",
     ),
@@ -269,7 +269,7 @@ def _clock(evidence: Evidence) -> Iterable[Finding]:
 
 _REPEATED = Fault(
     *(
-        "repeated_flows",
+        "Flows that are there twice",
         (0, 0.001, 0.05),
         "The same flow is there more than once: a capture was read twice.",
     ),
