@@ -177,7 +177,22 @@ def _in_order(codes: NDArray[np.int64], values: pa.Array) -> Codes:
     order = order[there[order]]
     place = np.full(len(values) + 1, -1, np.int64)
     place[order] = np.arange(len(order))
-    return Codes(place[codes], values.take(pa.array(order)).to_pylist())
+    return Codes(place[codes], [_drawable(name) for name in values.take(pa.array(order)).to_pylist()])
+
+
+_OF_OBJECTS = frozenset(
+    {
+        *("constructor", "toString", "toLocaleString", "valueOf", "hasOwnProperty", "isPrototypeOf"),
+        *("propertyIsEnumerable", "__proto__", "__defineGetter__", "__defineSetter__", "__lookupGetter__"),
+        "__lookupSetter__",
+    }
+)
+
+
+def _drawable(name: str) -> str:
+    """The name; one that every object of JavaScript has a property of, which stops Vega-Lite, ends in a space of no
+    width."""
+    return f"{name}\u200b" if name in _OF_OBJECTS else name
 
 
 def _whole_of(indices: pa.Array) -> NDArray[np.int64]:
