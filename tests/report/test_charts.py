@@ -166,6 +166,23 @@ def test_names_are_never_code() -> None:
     assert json.loads(literal(HOSTILE)) == HOSTILE
 
 
+@pytest.mark.parametrize("app", ["constructor", "__proto__", "toString"])
+def test_names_of_javascript(app: str) -> None:
+    """An app called as a property that all objects of JavaScript have is drawn as any other."""
+    summary = summarise(flows_of({}, {"app": app, "start": 10**18}))
+    for name in ("over_time_app", "clients", "size", "tcp_losses", "balance"):
+        assert re.search(rf">{app}\u200b?( · read)?<", svg_of(BY_NAME[name], summary)), name
+
+
+@pytest.mark.parametrize("name", ["over_time_app", "clients", "size", "tcp_states", "balance"])
+def test_counts_have_whole_ticks(name: str) -> None:
+    """Where there are few flows, axes have no parts of one."""
+    for count in (1, 2, 3):
+        summary = summarise(flows_of(*({"start": 10**18} for _ in range(count))))
+        texts = re.findall(r"<text[^>]*>([^<]*)</text>", svg_of(BY_NAME[name], summary, measure="flows"))
+        assert not [text for text in texts if re.fullmatch(r"\d+m|\d+\.\d+|0\.\d+.*", text)], texts
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_one_flow_is_drawn_or_left_out(name: str) -> None:
     """Of one flow every chart is drawn, or has no rows; without flows all are left out."""

@@ -75,7 +75,8 @@ def readable(unit: str, value: str, digits: str = ".3") -> str:
     return f"({value}) < 100 ? {seconds} : ({value}) < 3600 ? format(({value}) / 60, '.2~r') + ' min' : {hours}"
 
 
-COUNT = "format(datum.value, '~s')"
+# Vega puts ticks between 0 and 1 though the smallest step is 1.
+COUNT = "datum.value % 1 == 0 ? format(datum.value, '~s') : ''"
 BYTES = readable("B", "datum.value", "")
 """Expressions for labels of axes."""
 

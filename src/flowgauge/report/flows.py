@@ -17,16 +17,6 @@ NONE = "(none)"
 OTHER = "(other)"
 """What stands for all the names of which there are too many."""
 
-_INHERITED = frozenset(
-    (
-        *("constructor", "toString", "toLocaleString", "valueOf", "hasOwnProperty", "isPrototypeOf"),
-        *("propertyIsEnumerable", "__proto__", "__defineGetter__", "__defineSetter__"),
-        *("__lookupGetter__", "__lookupSetter__"),
-    )
-)
-"""What every object of JavaScript has: Vega takes such a name for one that it knows; with a space of no width it is
-another, and looks the same."""
-
 NEEDED = (
     *("start", "end", "duration_s", "client_ip", "server_ip", "server_port", "protocol"),
     *("packets", "frame_bytes", "payload_bytes", "up_packets", "down_packets", "up_frame_bytes", "down_frame_bytes"),
@@ -187,8 +177,22 @@ def _in_order(codes: NDArray[np.int64], values: pa.Array) -> Codes:
     order = order[there[order]]
     place = np.full(len(values) + 1, -1, np.int64)
     place[order] = np.arange(len(order))
-    names = values.take(pa.array(order)).to_pylist()
-    return Codes(place[codes], [f"{name}\u200b" if name in _INHERITED else name for name in names])
+    return Codes(place[codes], [_drawable(name) for name in values.take(pa.array(order)).to_pylist()])
+
+
+_OF_OBJECTS = frozenset(
+    {
+        *("constructor", "toString", "toLocaleString", "valueOf", "hasOwnProperty", "isPrototypeOf"),
+        *("propertyIsEnumerable", "__proto__", "__defineGetter__", "__defineSetter__", "__lookupGetter__"),
+        "__lookupSetter__",
+    }
+)
+
+
+def _drawable(name: str) -> str:
+    """The name; one that every object of JavaScript has a property of, which stops Vega-Lite, ends in a space of no
+    width."""
+    return f"{name}\u200b" if name in _OF_OBJECTS else name
 
 
 def _whole_of(indices: pa.Array) -> NDArray[np.int64]:
