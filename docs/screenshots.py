@@ -29,9 +29,7 @@ def make_report(path: Path) -> None:
 
 def open_page(browser: Any, path: Path, width: int, height: int, scheme: Any, scale: float = 1) -> Any:
     """A page with all its charts drawn."""
-    page = browser.new_page(
-        viewport={"width": width, "height": height}, color_scheme=scheme, device_scale_factor=scale
-    )
+    page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme, device_scale_factor=scale)
     page.goto(path.as_uri())
     page.evaluate("flowgaugeReport.settled()")
     return page

@@ -53,7 +53,7 @@ class Opened:
         self.page.evaluate("flowgaugeReport.settled()")
 
     def until(self, condition: str) -> None:
-        """Wait for a condition in JavaScript; Playwright's own waiting evaluates strings in the page, which forbids it."""
+        """Wait for a condition in JavaScript; Playwright's own waiting evaluates strings, which the page forbids."""
         end = time.monotonic() + _LIMIT_MS / 1000
         while not self.page.evaluate(condition):
             assert time.monotonic() < end, f"not within {_LIMIT_MS} ms: {condition}"
@@ -72,7 +72,8 @@ class Opened:
         script = """() => {
           const names = [...document.querySelectorAll('#flows thead th')].map((head) => head.innerText.trim());
           const lines = [...document.querySelectorAll('#flows tbody tr')];
-          return lines.map((line) => Object.fromEntries([...line.children].map((cell, n) => [names[n], cell.innerText])));
+          const row = (line) => [...line.children].map((cell, place) => [names[place], cell.innerText]);
+          return lines.map((line) => Object.fromEntries(row(line)));
         }"""
         rows: list[dict[str, str]] = self.page.evaluate(script)
         return rows

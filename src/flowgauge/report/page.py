@@ -61,7 +61,7 @@ def _bundle() -> str:
         import vl_convert
     except ImportError as error:
         raise MissingDependency("a report needs Altair and vl-convert: pip install 'flowgauge[report]'") from error
-    script: str = vl_convert.javascript_bundle()
+    script: str = vl_convert.javascript_bundle()  # type: ignore[call-arg]  # which its types ask for, and it does not
     return script
 
 
@@ -110,7 +110,8 @@ def _charts(summary: Summary) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """The charts that there is something to draw of, and their tables, each once."""
     from flowgauge.report.charts import CHARTS
 
-    charts, tables = [], {}
+    charts: list[dict[str, Any]] = []
+    tables: dict[str, Any] = {}
     for chart in CHARTS:
         rows = chart.rows(summary)
         if rows is None:
