@@ -385,8 +385,8 @@ def _distributions(section: str) -> Iterator[Chart]:
         if quantity.section == section:
             title = quantity.title[0].upper() + quantity.title[1:]
             caption = (
-                "Above, flows in bins of equal ratio; below, the share of each label's flows that is at most so large, "
-                f"a dot where it is all. Values below {_LEAST[quantity.unit]} are in the first bin, which stands in front."
+                "Above, flows in bins of equal ratio; below, the share of each label's flows that is at most so large, a "
+                f"dot where it is all. Values below {_LEAST[quantity.unit]} are in the first bin, which stands in front."
             )
             yield Chart(quantity.name, section, title, caption, quantity.name, _distribution(quantity))
 
