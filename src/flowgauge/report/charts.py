@@ -385,8 +385,8 @@ def _distributions(section: str) -> Iterator[Chart]:
         if quantity.section == section:
             title = quantity.title[0].upper() + quantity.title[1:]
             caption = (
-                "Above, flows in bins of equal ratio; below, the share of each label's flows that is at most so large, a "
-                f"dot where it is all. Values below {_LEAST[quantity.unit]} are in the first bin, which stands in front."
+                "Above, flows in bins of equal ratio; below, the share of each label's flows that is at most so large "
+                f"(a dot: all). Values below {_LEAST[quantity.unit]} are in the first bin, which stands in front."
             )
             yield Chart(quantity.name, section, title, caption, quantity.name, _distribution(quantity))
 
@@ -415,7 +415,7 @@ CHARTS: tuple[Chart, ...] = (
     ),
     Chart(
         *("balance", "labels", "Flows of each label"),
-        "Few flows of a label are hardly learnt; of one that has most, guessing it is nearly always right.",
+        "Labels with few flows are hardly learnt, and where one has most, accuracy says nothing of the others.",
         *("balance", _balance),
     ),
     Chart(
