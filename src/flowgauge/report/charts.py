@@ -14,7 +14,7 @@ from typing import Any
 from flowgauge.report import drawing as d
 from flowgauge.report.cells import DIMENSIONS
 from flowgauge.report.drawing import COLOURS, Chart, Make, alt
-from flowgauge.report.flows import OTHER
+from flowgauge.report.flows import NONE, OTHER
 from flowgauge.report.health import STATES
 from flowgauge.report.histograms import MOST_DECADES, QUANTITIES, Quantity
 from flowgauge.report.summary import Summary
@@ -268,10 +268,8 @@ _TOP_LEGEND = alt.Legend(orient="top", symbolType="square", symbolOpacity=1)
 
 def _strips(summary: Summary) -> Any:
     """A row of packets for each app and action: whose packet is usual at a place, and how long it is."""
-    names = [name for name in ("app", "action") if name in summary.cells.schema.names] or [summary.label]
-    label = _joined(names)
     sums: Any = {name: f"sum({name})" for name in ("flows", "up", "up_bytes", "down_bytes")}
-    chart = d.rows(*names).transform_calculate(name=label).transform_filter(f"datum.{names[0]} != {d.literal(OTHER)}")
+    chart = alt.Chart(d.named("rows"))
     chart = chart.transform_aggregate(**sums, groupby=["name", "place"])
     chart = chart.transform_joinaggregate(all="max(flows)", groupby=["name"])
     chart = chart.transform_calculate(
@@ -280,14 +278,13 @@ def _strips(summary: Summary) -> Any:
         length="datum.sender == 'client' ? datum.up_bytes / datum.up : datum.down_bytes / (datum.flows - datum.up)",
         reached="datum.flows / datum.all",
     )
-    chart = d.ranked(chart, "flows", ["name"], 30)
     marks = chart.mark_rect().encode(
         x=alt.X("place:O", title="packet of the flow", axis=alt.Axis(labelAngle=0, labelOverlap=True, grid=False)),
         y=d.names_axis("name", "ascending"),
         color=alt.Color("sender:N", scale=_SENDER_COLOURS, title="sent by", legend=_TOP_LEGEND),
         opacity=alt.Opacity("length:Q", scale=_LENGTHS, title="IP length", legend=_LENGTH_LEGEND),
         tooltip=[
-            alt.Tooltip("name:N", title=" · ".join(names)),
+            alt.Tooltip("name:N"),
             alt.Tooltip("place:O", title="packet"),
             alt.Tooltip("sender:N", title="mostly sent by"),
             alt.Tooltip("agreed:Q", title="of the flows", format=".0%"),
@@ -310,7 +307,8 @@ _LENGTH_LEGEND = alt.Legend(orient="top", values=[40, 500, 1000, 1500], symbolTy
 
 def _balance(summary: Summary) -> Any:
     """Labels with their flows; of many the first thirty."""
-    named = [name for name in ("app", "action") if name in summary.cells.schema.names]
+    balance = summary.balance
+    named = [name for name in ("app", "action") if set(balance[name].to_pylist()) - {NONE}] or ["app"]
     label = _joined(named)
     chart = alt.Chart(d.named("rows")).transform_calculate(name=label, total="datum.flows")
     order = d.descending("flows", "name")
