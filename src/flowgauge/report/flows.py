@@ -190,9 +190,12 @@ _OF_OBJECTS = frozenset(
 
 
 def _drawable(name: str) -> str:
-    """The name; one that every object of JavaScript has a property of, which stops Vega-Lite, ends in a space of no
-    width."""
-    return f"{name}\u200b" if name in _OF_OBJECTS else name
+    """The name, but for what stops Vega-Lite: one that every object of JavaScript has a property of ends in a space of
+    no width, and separators of lines and paragraphs are spaces."""
+    return f"{name}\u200b" if name in _OF_OBJECTS else name.translate(_SEPARATORS)
+
+
+_SEPARATORS = {0x2028: " ", 0x2029: " "}
 
 
 def _whole_of(indices: pa.Array) -> NDArray[np.int64]:
