@@ -301,7 +301,7 @@ def _joined(names: list[str]) -> str:
     return f"datum.{names[0]} == datum.{names[-1]} ? datum.{names[0]} : {joined}"
 
 
-_LENGTHS = alt.Scale(domain=[40, 1500], range=[0.15, 1], clamp=True)
+_LENGTHS = alt.Scale(domain=[40, 1500], range=[0.22, 1], clamp=True)
 _LENGTH_LEGEND = alt.Legend(orient="top", values=[40, 500, 1000, 1500], symbolType="square", symbolFillColor=d.REST)
 
 
