@@ -92,11 +92,12 @@ const flows = unpacked(DATA.flows);
 const dimensions = DATA.dimensions.map((name) => ({ name, values: values(name), chosen: new Set() }));
 let left = new Set(cells.map((cell) => cell.cell));
 
-/** The values of a dimension, that of the most flows first. */
+/** The values of a dimension, that of the most flows first; what is no value, or all the others, last. */
 function values(name) {
   const counts = new Map();
   for (const cell of cells) counts.set(cell[name], (counts.get(cell[name]) ?? 0) + cell.flows);
-  return [...counts.keys()].sort((a, b) => counts.get(b) - counts.get(a) || (a < b ? -1 : 1));
+  const last = ["(none)", "(other)"];
+  return [...counts.keys()].sort((a, b) => last.indexOf(a) - last.indexOf(b) || counts.get(b) - counts.get(a) || (a < b ? -1 : 1));
 }
 
 const allows = (dimension, cell) => !dimension.chosen.size || dimension.chosen.has(cell[dimension.name]);
