@@ -14,17 +14,18 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.product: pyproject.toml | $(BIN)/python
-	$(PIP) install --editable .
+	$(PIP) install --editable '.[report]'
 	@touch $@
 
 $(VENV)/.test: pyproject.toml | $(BIN)/python
 	$(PIP) install --editable '.[test]'
 	@touch $@ $(VENV)/.product
 
-# Labelled captures in, flow records out.
+# Labelled captures in, flow records and a page to look at out.
 demo: $(VENV)/.product
 	$(BIN)/flowgauge extract examples/captures -o flows.csv --label '{app}_{action}_*.pcap'
 	@echo; echo "flows.csv, its first columns:"; cut -d, -f8-12,20-22,38,39 flows.csv | head -8
+	@echo; $(BIN)/flowgauge report examples/captures -o report.html --label '{app}_{action}_*.pcap'
 
 test: lint lane-shipped lane-uncompiled lane-checked lane-differential
 
@@ -73,4 +74,4 @@ bench: $(VENV)/.product
 	$(BIN)/python benchmarks/library.py --packets $(N)
 
 clean:
-	rm -rf $(VENV) $(VENV)-wheel dist flows.csv benchmarks/data .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) $(VENV)-wheel dist flows.csv report.html report-screenshots benchmarks/data .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

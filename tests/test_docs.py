@@ -33,7 +33,7 @@ HELPED = re.compile(r"^ +(?:-\w, )?(--[a-z][a-z-]+)", re.MULTILINE)  # where --h
 
 # They need a network, a live interface or minutes: what a page shows and no test runs.
 NOT_RUN = {
-    "make demo     # from a bare clone: makes .venv, installs, meters examples/captures/, writes flows.csv",
+    "make demo     # from a bare clone: makes .venv, installs, meters examples/captures/: flows.csv, report.html",
     "make test     # runs every test",
     "pip install .                        # in a clone",
     "pip wheel --no-deps -w dist . && pip install dist/flowgauge-*.whl",
@@ -51,7 +51,7 @@ NOT_RUN = {
     "flowgauge info captures/",
     "flowgauge extract captures/ -o flows.parquet",
     "apt-get install nftables redsocks iproute2 iptables procps curl openssl tcpdump",
-    "apt-get install bind9-dnsutils dnsmasq-base iperf3 microsocks tinyproxy-bin",
+    "apt-get install bind9-dnsutils dnsmasq-base iperf3 microsocks tinyproxy-bin chromium",
     "tcpdump -i eth0 -w - | flowgauge extract - -o flows.csv",
     "sudo flowgauge interfaces",
     "sudo flowgauge live -i eth0 -o flows --rotate 5m",

@@ -9,7 +9,20 @@ from typing import Annotated
 
 import typer
 
-from flowgauge.cli import cache, columns, compare, cut, extract, gateway, info, interfaces, live, record, warmup
+from flowgauge.cli import (
+    cache,
+    columns,
+    compare,
+    cut,
+    extract,
+    gateway,
+    info,
+    interfaces,
+    live,
+    record,
+    report,
+    warmup,
+)
 from flowgauge.cli.group import EXIT_CODES, Commands
 
 __all__ = ["app", "main"]
@@ -30,6 +43,7 @@ app.command()(compare.compare)
 app.command()(cut.cut)
 app.command()(live.live)
 app.command()(record.record)
+app.command()(report.report)
 app.command()(interfaces.interfaces)
 app.command()(warmup.warmup)
 app.add_typer(cache.cache)
