@@ -10,7 +10,7 @@ import pytest
 
 import flowgauge as fg
 from flowgauge.errors import SourceError
-from flowgauge.flowfiles import is_flow_file, read_flows
+from flowgauge.flowfiles import Table, is_flow_file, read_flows, read_stats
 
 CAPTURE = Path(__file__).parent.parent / "examples" / "captures" / "dns_lookup_01.pcap"
 
@@ -20,19 +20,23 @@ def table() -> pa.Table:
     return fg.read(CAPTURE, label="{app}_{action}_*.pcap", features="size,tcp,splt")
 
 
+def whole(table: Table) -> pa.Table:
+    return table.select(table.names)
+
+
 def plain(table: pa.Table) -> pa.Table:
     """The table with texts for categories, and without metadata of fields."""
     kinds = [f.type.value_type if pa.types.is_dictionary(f.type) else f.type for f in table.schema]
     return table.cast(pa.schema([pa.field(f.name, kind) for f, kind in zip(table.schema, kinds, strict=True)]))
 
 
-@pytest.mark.parametrize("extension", ["parquet", "arrow", "csv", "csv.gz", "csv.zst"])
+@pytest.mark.parametrize("extension", ["parquet", "arrow", "jsonl", "csv", "csv.gz", "csv.zst"])
 def test_what_was_written_is_read(table: pa.Table, tmp_path: Path, extension: str) -> None:
     """Every format gives the values and types back, lists among them; CSV has lists behind the other columns."""
     path = tmp_path / f"flows.{extension}"
     fg.write(table, path)
     assert is_flow_file(path)
-    found = read_flows([path])
+    found = whole(read_flows([path]))
     assert sorted(found.column_names) == sorted(table.column_names)
     assert plain(found.select(table.column_names)).equals(plain(table))
 
@@ -41,24 +45,33 @@ def test_several_are_one_table(table: pa.Table, tmp_path: Path) -> None:
     """Tables of different formats are one behind the other; a column that one lacks is null there."""
     fg.write(table.slice(0, 4), tmp_path / "a.parquet")
     fg.write(table.slice(4).drop_columns(["tcp_state"]), tmp_path / "b.csv")
-    found = read_flows([tmp_path / "a.parquet", tmp_path / "b.csv"])
+    found = whole(read_flows([tmp_path / "a.parquet", tmp_path / "b.csv"]))
     assert found["flow_id"].to_pylist() == table["flow_id"].to_pylist()
     assert found["tcp_state"].slice(4).null_count == table.num_rows - 4
     assert b"flowgauge_version" in found.schema.metadata
 
 
-def test_columns_can_be_left_out(table: pa.Table, tmp_path: Path) -> None:
-    """Of Parquet, only the columns that are wanted are read."""
-    fg.write(table, tmp_path / "a.parquet")
-    found = read_flows([tmp_path / "a.parquet"], lambda field: field.name == "packets")
-    assert found.column_names == ["packets"] and found["packets"].equals(table["packets"])
+def test_counts_of_runs_are_read_from_parquet(tmp_path: Path) -> None:
+    """Those of two runs are added; where one table does not say them nothing is told."""
+    stats = fg.extract(CAPTURE, tmp_path / "a.parquet")
+    fg.extract(CAPTURE, tmp_path / "b.parquet")
+    fg.extract(CAPTURE, tmp_path / "c.csv")
+    paths = [tmp_path / name for name in ("a.parquet", "b.parquet")]
+    found = read_stats(paths)
+    assert found is not None
+    assert (found.packets, found.rows) == (2 * stats.packets, 2 * stats.rows)
+    assert read_stats([*paths, tmp_path / "c.csv"]) is None
+    pyarrow.parquet.write_table(
+        read_flows(paths[:1]).select(["packets"]).replace_schema_metadata(), tmp_path / "d.parquet"
+    )
+    assert read_stats([tmp_path / "d.parquet"]) is None
 
 
 def test_first_bytes_decide(table: pa.Table, tmp_path: Path) -> None:
     """Parquet is Parquet whatever its name; a capture is no flow table."""
     fg.write(table, tmp_path / "a.parquet")
     (tmp_path / "a.parquet").rename(tmp_path / "flows")
-    assert is_flow_file(tmp_path / "flows") and read_flows([tmp_path / "flows"]).num_rows == table.num_rows
+    assert is_flow_file(tmp_path / "flows") and read_flows([tmp_path / "flows"]).rows == table.num_rows
     assert not is_flow_file(CAPTURE)
 
 

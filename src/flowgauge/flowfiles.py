@@ -1,144 +1,344 @@
-"""Flow tables read back from the files that `extract` writes: Parquet, Arrow and CSV."""
+"""Tables of flow records in files of any format, as columns that are read when they are asked for."""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from flowgauge.errors import SourceError
+from flowgauge.errors import ConfigError, SourceError
 from flowgauge.schema import arrow_type, native_columns
+from flowgauge.schemas import SCHEMAS
+from flowgauge.schemas.zeek import ZEEK_TYPES
+from flowgauge.sinks import COMPRESSIONS, FORMATS
+from flowgauge.stats import STATS, RunStats, total
 
-_PARQUET, _ARROW = b"PAR1", b"ARROW1"
-_CSV = (".csv", ".csv.gz", ".csv.zst")
-_OTHERS = (".parquet", ".pq", ".arrow", ".feather", ".ipc")
-_PLACE = re.compile(r"(.+)_([1-9][0-9]*)")
+_PLACE = re.compile(r"_(\d+)$")
+_EMPTY = ("-", "(empty)")
+_MAGIC = {b"PAR1": "parquet", b"ARROW1": "arrow"}
+_TIME = pa.timestamp("ns", "UTC")
+
+
+class Table:
+    """Rows of named columns.
+
+    `typed` says whether the file knows their types; in text, columns that are known by their name get their type, and
+    floats have so many decimals as `step` says (0: all).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        schema: pa.Schema,
+        rows: int,
+        read: Callable[[list[str]], pa.Table],
+        typed: bool = True,
+        step: float = 0.0,
+    ) -> None:
+        self.name = name
+        self.schema = schema
+        self.rows = rows
+        self.typed = typed
+        self.step = step
+        self._read = read
+        self._kept: dict[str, pa.Array] = {}
+
+    @property
+    def names(self) -> list[str]:
+        return list(self.schema.names)
+
+    def column(self, name: str, keep: bool = False) -> pa.Array:
+        """All values of a column, dictionaries as what they stand for; `keep` remembers them."""
+        if name in self._kept:
+            return self._kept[name]
+        array = one_array(self._read([name]).column(0))
+        if keep:
+            self._kept[name] = array
+        return array
+
+    def select(self, names: list[str]) -> pa.Table:
+        """Some columns as they are stored, read side by side."""
+        return self._read(names)
+
+    def has_places(self, name: str) -> bool:
+        """Whether a list is there as a column for each of its places."""
+        return name not in self.names and f"{name}_1" in self.names
+
+    def places(self, name: str) -> list[str]:
+        """The columns of the places of a list, in order."""
+        found = [other for other in self.names if _PLACE.sub("", other) == name and _PLACE.search(other)]
+        return sorted(found, key=lambda other: int(other.rsplit("_", 1)[1]))
+
+    def gathered(self, name: str) -> pa.Array:
+        """A list that is there as a column for each of its places, null behind its end."""
+        columns = [self.column(place) for place in self.places(name)]
+        valid = np.stack([column.is_valid().to_numpy(zero_copy_only=False) for column in columns], axis=1)
+        values = pa.concat_arrays(columns)
+        rows, places = np.nonzero(valid)
+        taken = values.take(pa.array(places * self.rows + rows))
+        offsets = np.append(0, np.cumsum(valid.sum(axis=1))).astype(np.int32)
+        return pa.ListArray.from_arrays(pa.array(offsets), taken)
+
+
+def one_array(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+    """One array; dictionaries are what they stand for."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+    if isinstance(column, pa.ChunkedArray):  # by older versions
+        column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+    return column
+
+
+def open_table(source: Any, side: str) -> Table:
+    """The table of a path, or of what Arrow takes as a table; `side` names one without a path. Raises ConfigError."""
+    if isinstance(source, (str, os.PathLike)):
+        path = os.fspath(source)
+        reader = _READERS[_format(path)]
+        try:
+            return reader(path)
+        except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+            number = getattr(error, "errno", None)
+            reason = os.strerror(number) if number else str(error).splitlines()[0]
+            raise ConfigError(f"cannot read the table {path}: {reason}") from None
+    if not (isinstance(source, pa.Table) or hasattr(source, "__arrow_c_stream__")):
+        raise ConfigError(f"a table is a path or an Arrow table, not {source!r}")
+    return in_memory(side, source if isinstance(source, pa.Table) else pa.table(source))
 
 
 def is_flow_file(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is a flow table rather than a capture: by its first bytes, CSV by its extension."""
-    name = os.fspath(path).lower()
-    try:
-        with open(path, "rb", buffering=0) as file:
-            begins = file.read(len(_ARROW)).startswith((_PARQUET, _ARROW))
-    except OSError:
-        begins = False
-    return begins or name.endswith((*_CSV, *_OTHERS))
+    """Whether a file is a table rather than a capture: by its first bytes, texts by their extension."""
+    name = os.fspath(path)
+    return _magic(name) is not None or _extension(name) in _extensions()
 
 
-def read_flows(
-    paths: Iterable[str | os.PathLike[str]], wanted: Callable[[pa.Field], bool] = lambda field: True
-) -> pa.Table:
-    """All rows of some flow tables; a column that one of them lacks is null there. Metadata are those of the first.
+def read_flows(paths: Iterable[str | os.PathLike[str]]) -> Table:
+    """All rows of some tables; a column that one of them lacks is null there. Metadata are those of the first.
 
-    Columns that are not `wanted` may be left out. Columns of CSV have the types of the native columns of their names,
-    and lists are lists again. Raises SourceError for a file that cannot be read.
+    Lists, which text has as a column for each place, are lists again. Raises SourceError for a file that cannot be
+    read, and for tables that have different types.
     """
-    tables = [_read(os.fspath(path), wanted) for path in paths]
+    try:
+        tables = [_with_lists(open_table(path, "the table")) for path in paths]
+    except ConfigError as error:
+        raise SourceError(str(error)) from None
     if len(tables) == 1:
         return tables[0]
     try:
-        joined = pa.concat_tables(map(_plain, tables), promote_options="permissive")
+        joined = pa.concat_tables(map(_in_texts, tables), promote_options="permissive")
     except pa.ArrowException as error:
-        raise SourceError(f"the flow tables do not go together: {_first_line(error)}") from None
-    return joined.replace_schema_metadata(tables[0].schema.metadata)
+        raise SourceError(f"the flow tables do not go together: {str(error).splitlines()[0]}") from None
+    return in_memory(tables[0].name, joined.replace_schema_metadata(tables[0].schema.metadata))
 
 
-def _read(path: str, wanted: Callable[[pa.Field], bool]) -> pa.Table:
-    try:
-        return _reader(path)(path, wanted)
-    except FileNotFoundError:
-        raise SourceError(f"{path}: no such file or folder") from None
-    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
-        raise SourceError(f"{path}: cannot be read as a flow table: {_first_line(error)}") from None
-
-
-def _reader(path: str) -> Any:
-    with open(path, "rb") as file:
-        head = file.read(len(_ARROW))
-    if head.startswith(_PARQUET):
-        return _read_parquet
-    return _read_arrow if head == _ARROW else _read_csv
-
-
-def _read_parquet(path: str, wanted: Callable[[pa.Field], bool]) -> pa.Table:
+def read_stats(paths: Iterable[str | os.PathLike[str]]) -> RunStats | None:
+    """What the runs counted that wrote these tables, added up; None where one of them does not say it."""
     import pyarrow.parquet as pq
 
-    file = pq.ParquetFile(path)
-    return file.read(columns=[field.name for field in file.schema_arrow if wanted(field)])
+    runs = []
+    for path in paths:
+        if _format(os.fspath(path)) != "parquet":
+            return None
+        noted = (pq.read_metadata(path).metadata or {}).get(STATS.encode())
+        if noted is None:
+            return None
+        runs.append(json.loads(noted))
+    return total(runs)
 
 
-def _read_arrow(path: str, _: Callable[[pa.Field], bool]) -> pa.Table:
-    with pa.OSFile(path) as file:
-        return pa.ipc.open_file(file).read_all()
+def _with_lists(table: Table) -> Table:
+    if table.typed:
+        return table
+    lists = [name for name, kind in _native_types().items() if pa.types.is_list(kind) and table.has_places(name)]
+    places = {place for name in lists for place in table.places(name)}
+    columns = {name: table.column(name) for name in table.names if name not in places}
+    return in_memory(table.name, pa.table(columns | {name: table.gathered(name) for name in lists}))
 
 
-def _read_csv(path: str, _: Callable[[pa.Field], bool]) -> pa.Table:
+def _in_texts(table: Table) -> pa.Table:
+    """All of it, with texts for categories: those of two files have different dictionaries."""
+    return pa.table({name: table.column(name) for name in table.names})
+
+
+def _extension(path: str) -> str:
+    stem, extension = os.path.splitext(path.lower())
+    return os.path.splitext(stem)[1] if extension in COMPRESSIONS else extension
+
+
+def _extensions() -> list[str]:
+    return [extension for extensions in FORMATS.values() for extension in extensions]
+
+
+def _magic(path: str) -> str | None:
+    """The format that the first bytes of a file say, None where they say none."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            head = file.read(6)
+    except OSError:
+        return None
+    return next((format for magic, format in _MAGIC.items() if head.startswith(magic)), None)
+
+
+def _format(path: str) -> str:
+    if (format := _magic(path)) is not None:
+        return format
+    extension = _extension(path)
+    for format, extensions in FORMATS.items():
+        if extension in extensions:
+            return format
+    raise ConfigError(f"{path}: no table by its extension; there are {', '.join(_extensions())}")
+
+
+def in_memory(name: str, table: pa.Table, typed: bool = True, step: float = 0.0) -> Table:
+    """A table of Arrow, which has all columns already."""
+    return Table(name, table.schema, len(table), table.select, typed, step)
+
+
+def _parquet(path: str) -> Table:
+    import pyarrow.parquet as pq
+
+    file = pq.ParquetFile(path, memory_map=True)
+    return Table(path, file.schema_arrow, file.metadata.num_rows, file.read)
+
+
+def _arrow(path: str) -> Table:
+    with pa.memory_map(path) as file:
+        return in_memory(path, pa.ipc.open_file(file).read_all())
+
+
+def _csv(path: str) -> Table:
     from pyarrow import csv
 
-    types = {column.name: arrow_type(column.type) for column in native_columns()}
     with pa.input_stream(path, compression="detect") as stream:
-        head = stream.read(1 << 20).split(b"\n", 1)[0].decode("utf-8-sig")
-    names = [name.strip().strip('"') for name in head.split(",")]
-    known = {name: _csv_type(name, types) for name in names}
+        names = csv.open_csv(stream, parse_options=csv.ParseOptions(newlines_in_values=True)).schema.names
+    known = _types_of_text(names)
+    types = {name: known.get(name, pa.string()) for name in names}
+    convert = csv.ConvertOptions(column_types=types, strings_can_be_null=True, null_values=[""])
     with pa.input_stream(path, compression="detect") as stream:
-        table = csv.read_csv(
-            stream,
-            parse_options=csv.ParseOptions(newlines_in_values=True),
-            convert_options=csv.ConvertOptions(
-                column_types={name: kind for name, kind in known.items() if kind is not None},
+        table = csv.read_csv(stream, parse_options=csv.ParseOptions(newlines_in_values=True), convert_options=convert)
+    for place, name in enumerate(names):
+        if name not in known:
+            table = table.set_column(place, name, _inferred(table[name]))
+    return in_memory(path, table, typed=False)
+
+
+def _inferred(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Texts as the numbers that they all are; what begins with 0 is the text of a name, such as a number of a file."""
+    named = pc.match_substring_regex(column, r"^[-+]?0\d")
+    for kind in (pa.int64(), pa.float64()) if not pc.any(named).as_py() else ():
+        with contextlib.suppress(pa.ArrowInvalid):
+            return column.cast(kind)
+    return column
+
+
+def _jsonl(path: str) -> Table:
+    from pyarrow import json
+
+    times = [name for name, kind in _native_types().items() if pa.types.is_timestamp(kind)]
+    options = json.ParseOptions(explicit_schema=pa.schema([(name, pa.string()) for name in times]))
+    with pa.input_stream(path, compression="detect") as stream:
+        table = json.read_json(stream, parse_options=options)
+    table = table.drop_columns([name for name in times if table[name].null_count == len(table)])
+    for name, kind in _types_of_text(table.column_names).items():
+        table = table.set_column(table.column_names.index(name), name, table[name].cast(kind))
+    return in_memory(path, table, typed=False)
+
+
+def _zeek(path: str) -> Table:
+    from pyarrow import csv
+
+    with pa.input_stream(path, compression="detect") as stream:
+        text = stream.read()
+    head = [line for line in text[: 1 << 16].decode("utf-8", "replace").splitlines() if line.startswith("#fields\t")]
+    if not head:
+        raise ConfigError(f"{path} has no line of #fields: no log of Zeek as tab-separated values")
+    names = head[0].split("\t")[1:]
+    rows = b"\n".join(line for line in text.split(b"\n") if line and not line.startswith(b"#"))
+    types = {name: _ZEEK.get(ZEEK_TYPES.get(name, "string"), pa.string()) for name in names}
+    table = (
+        csv.read_csv(
+            pa.BufferReader(rows),
+            csv.ReadOptions(column_names=names),
+            csv.ParseOptions(delimiter="\t", quote_char=False),
+            csv.ConvertOptions(
+                column_types=types,
+                null_values=list(_EMPTY),
                 strings_can_be_null=True,
-                null_values=[""],
+                true_values=["T"],
+                false_values=["F"],
             ),
         )
-    return _with_lists(table, types)
+        if rows
+        else pa.table({name: pa.array([], kind) for name, kind in types.items()})
+    )
+    return in_memory(path, table, typed=False, step=1e-6)
 
 
-def _csv_type(name: str, types: dict[str, pa.DataType]) -> pa.DataType | None:
-    """The type of a column of CSV: that of the native column of its name or, of `name_1`, of that list's values."""
-    match = _PLACE.fullmatch(name)
-    kind = types.get(name) or (types.get(match[1]) if match else None)
-    if kind is not None and pa.types.is_list(kind):
-        kind = kind.value_type
-    return pa.string() if kind is not None and pa.types.is_binary(kind) else kind
+_ZEEK = {
+    "time": pa.float64(),
+    "interval": pa.float64(),
+    "count": pa.int64(),
+    "port": pa.int64(),
+    "bool": pa.bool_(),
+}
+_READERS: Mapping[str, Callable[[str], Table]] = {
+    "parquet": _parquet,
+    "arrow": _arrow,
+    "csv": _csv,
+    "jsonl": _jsonl,
+    "zeek": _zeek,
+}
 
 
-def _with_lists(table: pa.Table, types: dict[str, pa.DataType]) -> pa.Table:
-    """The table with one column of lists in the place of those of their values."""
-    places: dict[str, list[str]] = {}
-    for name in table.column_names:
-        match = _PLACE.fullmatch(name)
-        if match and name not in types and pa.types.is_list(types.get(match[1], pa.null())):
-            places.setdefault(match[1], []).append(name)
-    for name, columns in places.items():
-        lists = _lists([table[column].combine_chunks() for column in columns], types[name])
-        table = table.drop_columns(columns).append_column(name, lists)
-    return table
+def _types_of_text(names: list[str]) -> dict[str, pa.DataType]:
+    """The types of known columns in a file of text: of the schema that the names are those of."""
+    known = _native_types()
+    if (schema := schema_of(names)) != "native":
+        known = {column.name: _plain(column.type) for column in SCHEMAS[schema].columns()}
+    places = {name: known.get(_PLACE.sub("", name)) for name in names if _PLACE.search(name)}
+    listed = {name: kind.value_type for name, kind in places.items() if kind is not None and pa.types.is_list(kind)}
+    return {name: known[name] for name in names if name in known} | listed
 
 
-def _lists(columns: list[Any], kind: pa.DataType) -> pa.Array:
-    """Lists of the values that are there, in their order."""
-    import numpy as np
-
-    arrays = [pa.concat_arrays(array.chunks) if isinstance(array, pa.ChunkedArray) else array for array in columns]
-    present = np.array([array.is_valid().to_numpy(zero_copy_only=False) for array in arrays]).reshape(len(arrays), -1)
-    numbers = np.array([array.fill_null(0).to_numpy(zero_copy_only=False) for array in arrays]).reshape(present.shape)
-    offsets = np.concatenate([[0], np.cumsum(present.sum(axis=0))])
-    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(numbers.T[present.T], kind.value_type))
+def _native_types() -> dict[str, pa.DataType]:
+    if not _NATIVE:
+        _NATIVE.update((column.name, _plain(column.type)) for column in native_columns())
+    return _NATIVE
 
 
-def _plain(table: pa.Table) -> pa.Table:
-    """The table with texts for categories: those of two files have different dictionaries."""
-    fields = [
-        field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field
-        for field in table.schema
-    ]
-    return table.cast(pa.schema(fields))
+_NATIVE: dict[str, pa.DataType] = {}
 
 
-def _first_line(error: Exception) -> str:
-    number = getattr(error, "errno", None)
-    return os.strerror(number) if number else (str(error).splitlines() or ["damaged"])[0]
+def _plain(kind: str) -> pa.DataType:
+    """The type in text: categories are texts, bytes the text of their digits."""
+    return pa.string() if kind in ("category", "binary") else arrow_type(kind)
+
+
+def schema_of(names: list[str]) -> str:
+    """The schema whose columns these are, as far as they are known: the one with most of them."""
+    found = set(names)
+    counts = {name: len(found & {column.name for column in schema.columns()}) for name, schema in SCHEMAS.items()}
+    return max(counts, key=lambda name: counts[name])
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether values of this type are texts."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def is_null(array: pa.Array) -> Any:
+    """Where an array is null, as NumPy has it."""
+    return array.is_null().to_numpy(zero_copy_only=False)
+
+
+def filled(array: pa.Array, value: Any) -> Any:
+    """An array of numbers as NumPy has it, with a value in place of null."""
+    return (pc.fill_null(array, value) if array.null_count else array).to_numpy(zero_copy_only=False)

@@ -117,13 +117,13 @@ def test_standard_output(table: pa.Table, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["gone.parquet"], 1, "gone.parquet: no such file or folder"),
-        (["gone.csv"], 1, "gone.csv: no such file or folder"),
+        (["gone.parquet"], 1, "cannot read the table gone.parquet: No such file or directory"),
+        (["gone.csv"], 1, "cannot read the table gone.csv: No such file or directory"),
         (["gone.pcap"], 1, "gone.pcap: no such file or folder"),
         (["other.csv"], 2, "a report is made of native flow records, and there is no column start"),
-        (["empty.csv"], 1, "empty.csv: cannot be read as a flow table"),
-        (["broken.parquet"], 1, "broken.parquet: cannot be read as a flow table"),
-        (["text.csv.gz"], 1, "text.csv.gz: cannot be read as a flow table"),
+        (["empty.csv"], 1, "cannot read the table empty.csv: "),
+        (["broken.parquet"], 1, "cannot read the table broken.parquet: "),
+        (["text.csv.gz"], 1, "cannot read the table text.csv.gz: "),
         (["flows.parquet", "captures"], 2, "flows.parquet is a flow table and captures is not"),
         (["flows.parquet", "--label", LABEL], 2, "--label is for captures, and flows.parquet is a flow table already"),
         (["flows.parquet", "-o", "nowhere/report.html"], 3, "cannot write nowhere/report.html"),

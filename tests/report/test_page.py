@@ -39,12 +39,14 @@ def table() -> pa.Table:
 
 
 def written(table: pa.Table, path: Path) -> Path:
+    from flowgauge.flowfiles import in_memory
     from flowgauge.report.origin import make_origin
     from flowgauge.report.page import render
     from flowgauge.report.summary import summarise
 
     summary = summarise(table)
-    path.write_text(render(summary, make_origin(table, summary, ["captures"], "flowgauge report")), "utf-8")
+    origin = make_origin(in_memory("a", table), summary, ["captures"], "flowgauge report")
+    path.write_text(render(summary, origin), "utf-8")
     return path
 
 

@@ -14,6 +14,8 @@ from flowgauge.errors import ConfigError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from flowgauge.flowfiles import Table
+    from flowgauge.report.page import Bundle
     from flowgauge.stats import RunStats
 
 FEATURES = "size,iat,flags,tcp,splt,names"
@@ -41,26 +43,24 @@ def report(
     It is one HTML file that needs no network. Of captures, their flows are metered first, as `flowgauge extract` does.
     """
     options = {name: value for name, value in (("label", label), ("features", features)) if value is not None}
-    table, stats = _make(inputs, output, options, quiet)
-    if stats is not None:
-        _tell(stats, quiet)
+    flows, metered = _make(inputs, output, options, quiet)
+    if metered is not None:
+        _tell(metered, quiet)
     if not quiet:
-        print(f"{output}: {table.num_rows:,} flows", file=sys.stderr if output == "-" else sys.stdout)
-    raise typer.Exit(INPUT_FAILED if stats is not None and stats.failed else DONE)
+        print(f"{output}: {flows:,} flows", file=sys.stderr if output == "-" else sys.stdout)
+    raise typer.Exit(INPUT_FAILED if metered is not None and metered.failed else DONE)
 
 
-def _make(inputs: list[str], output: str, options: dict[str, str], quiet: bool) -> tuple[pa.Table, RunStats | None]:
-    """Write the page; its flows, and what was counted where captures were metered."""
-    from concurrent.futures import ThreadPoolExecutor
+def _make(inputs: list[str], output: str, options: dict[str, str], quiet: bool) -> tuple[int, RunStats | None]:
+    """Write the page; the number of its flows, and what was counted where captures were metered for it."""
+    from flowgauge.flowfiles import read_stats
+    from flowgauge.report.page import Bundle
 
-    from flowgauge.report import page
-
-    page.check()
-    with ThreadPoolExecutor(1) as beside:
-        scripts = beside.submit(page.bundle)  # it takes seconds, in which the flows can be read
-        table, stats = _flows(inputs, options, quiet)
-        _write(_page(table, stats, inputs, _command(inputs, output, options), scripts.result()), output)
-    return table, stats
+    with Bundle() as scripts:  # it takes seconds, in which the flows can be read
+        table, metered = _flows(inputs, options, quiet)
+        stats = read_stats(inputs) if metered is None else metered
+        _write(_page(table, stats, inputs, _command(inputs, output, options), scripts), output)
+    return table.rows, metered
 
 
 def _command(inputs: list[str], output: str, options: dict[str, str]) -> str:
@@ -68,26 +68,20 @@ def _command(inputs: list[str], output: str, options: dict[str, str]) -> str:
     return shlex.join(["flowgauge", "report", *inputs, "-o", output, *words])
 
 
-def _flows(inputs: list[str], options: dict[str, str], quiet: bool) -> tuple[pa.Table, RunStats | None]:
+def _flows(inputs: list[str], options: dict[str, str], quiet: bool) -> tuple[Table, RunStats | None]:
     """The flows of tables, or of captures and what was counted when they were metered."""
-    from flowgauge.flowfiles import is_flow_file, read_flows
+    from flowgauge.flowfiles import in_memory, is_flow_file, read_flows
 
     tables = [path for path in inputs if is_flow_file(path)]
     if tables and len(tables) < len(inputs):
         others = [path for path in inputs if path not in tables]
         raise ConfigError(f"{tables[0]} is a flow table and {others[0]} is not: make the report of one or the other")
     if not tables:
-        return _metered(inputs, options, quiet)
+        metered, stats = _metered(inputs, options, quiet)
+        return in_memory("the captures", metered), stats
     if options:
         raise ConfigError(f"--{next(iter(options))} is for captures, and {tables[0]} is a flow table already")
-    return read_flows(tables, _is_shown), None
-
-
-def _is_shown(field: pa.Field) -> bool:
-    """Whether a report may tell something of a column: of all lists, only of these."""
-    from pyarrow import types
-
-    return field.name in ("splt_direction", "splt_ip_len") or not types.is_nested(field.type)
+    return read_flows(tables), None
 
 
 def _metered(inputs: list[str], options: dict[str, Any], quiet: bool) -> tuple[pa.Table, RunStats]:
@@ -105,13 +99,13 @@ def _metered(inputs: list[str], options: dict[str, Any], quiet: bool) -> tuple[p
         )
 
 
-def _page(table: pa.Table, stats: RunStats | None, inputs: list[str], command: str, scripts: str) -> str:
+def _page(table: Table, stats: RunStats | None, inputs: list[str], command: str, scripts: Bundle) -> str:
     from flowgauge.report.origin import make_origin
     from flowgauge.report.page import render
     from flowgauge.report.summary import summarise
 
     summary = summarise(table, stats)
-    return render(summary, make_origin(table, summary, inputs, command, stats), scripts)
+    return render(summary, make_origin(table, summary, inputs, command, stats), scripts.text())
 
 
 def _write(page: str, path: str) -> None:

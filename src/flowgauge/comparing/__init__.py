@@ -20,8 +20,8 @@ from flowgauge.comparing.matching import Matching, Times, by_place, clock_offset
 from flowgauge.comparing.pairs import Pairs, compare_columns, swapped_pairs
 from flowgauge.comparing.result import ColumnDifference, Comparison, Records, TypeChange
 from flowgauge.comparing.sides import NANOSECONDS, Side, have_keys, keys, read_column
-from flowgauge.comparing.tables import Table, filled, is_text, open_table
 from flowgauge.errors import ConfigError
+from flowgauge.flowfiles import Table, filled, is_text, open_table
 from flowgauge.schema import native_columns
 
 __all__ = ["Comparison", "compare"]

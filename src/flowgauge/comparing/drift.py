@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from flowgauge.comparing.tables import filled, is_null, is_text
+from flowgauge.flowfiles import filled, is_null, is_text
 
 SMALLEST = 0.1
 """The smallest distance that is told, of at most 1."""

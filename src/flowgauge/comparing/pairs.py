@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from flowgauge.comparing.result import ColumnDifference, Example, LabelChange
 from flowgauge.comparing.sides import Known, Side, read_column
-from flowgauge.comparing.tables import filled
 from flowgauge.comparing.values import Rule, differences
+from flowgauge.flowfiles import filled
 
 _EXAMPLES = 3
 _MOST_CHANGES = 20

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from flowgauge.comparing.tables import Table, filled, is_null, is_text, one_array, schema_of
+from flowgauge.flowfiles import Table, filled, is_null, is_text, one_array, schema_of
 from flowgauge.schema import SIMILAR, native_columns
 from flowgauge.schemas import SCHEMAS
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from flowgauge.comparing.tables import filled, is_null, is_text, one_array
+from flowgauge.flowfiles import filled, is_null, is_text, one_array
 from flowgauge.learning import list_places
 from flowgauge.sinks.flat import hex_array, is_list
 

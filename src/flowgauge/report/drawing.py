@@ -109,7 +109,7 @@ class Chart:
 
     def spec(self, summary: Summary) -> dict[str, Any]:
         """Its Vega-Lite specification, without theme and data."""
-        made = self.make(summary).to_dict()
+        made = self.make(summary).to_dict(validate=False)
         made.pop("config", None)  # Altair puts its theme into it
         return _without_format(made)  # type: ignore[no-any-return]
 

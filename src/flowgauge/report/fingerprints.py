@@ -69,11 +69,11 @@ def _joined(columns: list[Codes], code: int) -> str:
 
 
 def _lengths(flows: Flows, name: str) -> NDArray[np.int64]:
-    return np.asarray(pc.fill_null(pc.list_value_length(flows.table[name]), 0).to_numpy(), np.int64)
+    return np.asarray(pc.fill_null(pc.list_value_length(flows.column(name)), 0).to_numpy(), np.int64)
 
 
 def _values(flows: Flows, name: str) -> NDArray[Any]:
-    values: NDArray[Any] = pc.list_flatten(flows.table[name]).to_numpy()
+    values: NDArray[Any] = pc.list_flatten(flows.column(name)).to_numpy()
     return values
 
 

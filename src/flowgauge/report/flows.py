@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from flowgauge.errors import ConfigError
+from flowgauge.flowfiles import Table, in_memory
 
 NONE = "(none)"
 """What stands for null among the names of a report."""
@@ -30,6 +31,14 @@ PROTOCOLS = {
 """Names of IP protocol numbers (IANA); others are shown as `IP 99`."""
 
 
+_USUAL = (
+    *("app", "action", "service", "server_name", "source", "end_reason", "client_by", "tcp_state", "community_id"),
+    *("splt_direction", "splt_ip_len", "client_port", "up_payload_bytes", "down_payload_bytes"),
+)
+"""Other columns that most reports ask for: read together, each processor reads some of them."""
+
+_AT_ONCE = 16  # columns that are read side by side and not kept
+
 _T = TypeVar("_T")
 
 
@@ -41,27 +50,44 @@ class Codes(NamedTuple):
 
 
 class Flows:
-    """Columns of a native flow table as NumPy arrays, one value a flow; each is made once.
+    """Columns of a native flow table as NumPy arrays, one value a flow; each is read and made once.
 
     Raises ConfigError where the table lacks a column of group `core`.
     """
 
-    def __init__(self, table: pa.Table) -> None:
-        missing = [name for name in NEEDED if name not in table.schema.names]
+    def __init__(self, table: pa.Table | Table) -> None:
+        self._table = in_memory("the table", table) if isinstance(table, pa.Table) else table
+        self.schema: pa.Schema = self._table.schema
+        missing = [name for name in NEEDED if name not in self.schema.names]
         if missing:
             raise ConfigError(
                 f"a report is made of native flow records, and there is no column {', '.join(missing)}: "
                 "write them with --schema native (the default)"
             )
-        self.table = _without_views(table)
         self._made: dict[tuple[str, str], Any] = {}
+        self._keep(name for name in (*NEEDED, *_USUAL) if name in self.schema.names)
 
     def __len__(self) -> int:
-        return int(self.table.num_rows)
+        return self._table.rows
 
     def has(self, *names: str) -> bool:
         """Whether the table has all of these columns."""
-        return all(name in self.table.schema.names for name in names)
+        return all(name in self.schema.names for name in names)
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """A column as it is stored."""
+        return self._once("column", name, lambda column: column)
+
+    def rows(self, names: Iterable[str], rows: NDArray[np.int64]) -> pa.Table:
+        """Some rows of some columns. A column that only this asks for is not kept: of many features few rows are
+        looked at."""
+        names, indices = list(names), pa.array(rows)
+        taken = {name: self._made["column", name].take(indices) for name in names if ("column", name) in self._made}
+        others = [name for name in names if name not in taken]
+        for first in range(0, len(others), _AT_ONCE):
+            some = self._table.select(others[first : first + _AT_ONCE])
+            taken |= {name: _without_views(some[name]).take(indices) for name in some.column_names}
+        return pa.table({name: taken[name] for name in names})
 
     def numbers(self, name: str) -> NDArray[np.float64]:
         """A column of numbers or truth values; NaN for null."""
@@ -83,9 +109,15 @@ class Flows:
         """A column of texts, of categories or of small numbers."""
         return self._once("names", name, _codes)
 
+    def _keep(self, names: Iterable[str]) -> None:
+        columns = self._table.select(list(dict.fromkeys(names)))
+        self._made |= {("column", name): _without_views(columns[name]) for name in columns.column_names}
+
     def _once(self, kind: str, name: str, make: Callable[[pa.ChunkedArray], _T]) -> _T:
+        if ("column", name) not in self._made:
+            self._keep([name])
         if (kind, name) not in self._made:
-            self._made[kind, name] = make(self.table[name])
+            self._made[kind, name] = make(self._made["column", name])
         made: dict[tuple[str, str], _T] = self._made
         return made[kind, name]
 
@@ -116,19 +148,16 @@ def protocol_name(number: str | int) -> str:
     return PROTOCOLS.get(int(number), f"IP {number}")
 
 
-def _without_views(table: pa.Table) -> pa.Table:
-    """The table with texts that pyarrow can take rows of; polars hands over views."""
-    for place, field in enumerate(table.schema):
-        if pa.types.is_string_view(field.type):
-            table = table.set_column(place, field.name, table[place].cast(pa.string()))
-        elif pa.types.is_dictionary(field.type) and pa.types.is_string_view(field.type.value_type):
-            chunks = [
-                pa.DictionaryArray.from_arrays(chunk.indices, chunk.dictionary.cast(pa.string()))
-                for chunk in table[place].chunks
-            ]
-            kind = pa.dictionary(field.type.index_type, pa.string())
-            table = table.set_column(place, field.name, pa.chunked_array(chunks, kind))
-    return table
+def _without_views(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The column with texts that pyarrow can take rows of; polars hands over views."""
+    if pa.types.is_string_view(column.type):
+        return column.cast(pa.string())
+    if not (pa.types.is_dictionary(column.type) and pa.types.is_string_view(column.type.value_type)):
+        return column
+    chunks = [
+        pa.DictionaryArray.from_arrays(chunk.indices, chunk.dictionary.cast(pa.string())) for chunk in column.chunks
+    ]
+    return pa.chunked_array(chunks, pa.dictionary(column.type.index_type, pa.string()))
 
 
 def _plain(column: pa.ChunkedArray) -> NDArray[Any]:

@@ -77,9 +77,9 @@ def separability(flows: Flows) -> pa.Table:
     labelled = np.flatnonzero(_label(flows, name).codes >= 0)
     step = -(-len(labelled) // SAMPLE)
     chosen = labelled[::step]
-    features = _features(flows.table.schema)
+    features = _features(flows.schema)
     wanted = dict.fromkeys([*NEEDED, name, *(feature for feature, *_ in features)])
-    sample = Flows(flows.table.select([*wanted]).take(pa.array(chosen)))
+    sample = Flows(flows.rows(wanted, chosen))
     label = sample.names(name)
     rows = [
         {"feature": feature, "group": group, "definition": definition, **_judged(sample, feature, label)}
@@ -97,7 +97,7 @@ def _judged(sample: Flows, feature: str, label: Codes) -> dict[str, float | int]
 
 def _binned(sample: Flows, feature: str) -> NDArray[np.int64]:
     """A feature as bin numbers from 0; 0 is null."""
-    kind = sample.table.schema.field(feature).type
+    kind = sample.schema.field(feature).type
     if is_text(kind):
         return sample.names(feature).codes + 1
     values = sample.numbers(feature)

@@ -21,7 +21,7 @@ def largest_flows(flows: Flows, cells: Cells) -> pa.Table:
     """The MOST flows with the most bytes of frames, in that order; `cell` and the COLUMNS that there are, `start` as
     text (UTC), protocols by name. Columns without a value are left out."""
     order = np.argsort(-flows.whole("frame_bytes"), kind="stable")[:MOST]
-    rows = flows.table.select([name for name in COLUMNS if flows.has(name)]).take(pa.array(order))
+    rows = flows.rows([name for name in COLUMNS if flows.has(name)], order)
     columns = {"cell": pa.array(cells.of[order])}
     for name in rows.schema.names:
         if name == "cell" or (len(rows) and rows[name].null_count == len(rows)):

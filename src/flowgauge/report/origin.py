@@ -6,11 +6,11 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from flowgauge import __version__
 from flowgauge.cli.text import counted, shortened, size
+from flowgauge.flowfiles import Table
 from flowgauge.report.page import Origin
 from flowgauge.report.summary import Summary
 from flowgauge.stats import RunStats
@@ -19,7 +19,7 @@ _MANY_FILES = 20
 
 
 def make_origin(
-    table: pa.Table, summary: Summary, inputs: Sequence[str], command: str, run: RunStats | None = None
+    table: Table, summary: Summary, inputs: Sequence[str], command: str, run: RunStats | None = None
 ) -> Origin:
     """What the report says of itself; `run` is what was counted where captures were metered for it."""
     title = ", ".join(shortened(inputs, 3))
@@ -43,7 +43,7 @@ def _period(start: str, end: str) -> str:
     return f"{day} {begin} – {until} UTC" if day == last else f"{day} {begin} – {last} {until} UTC"
 
 
-def _versions(table: pa.Table) -> Iterator[tuple[str, list[str]]]:
+def _versions(table: Table) -> Iterator[tuple[str, list[str]]]:
     stored = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
     metered = stored.get("flowgauge_version")
     by = f"flowgauge {metered}, column set {stored.get('flowgauge_columns_version', '?')}" if metered else ""
@@ -73,11 +73,9 @@ def _counts(run: RunStats | None) -> Iterator[tuple[str, list[str]]]:
     yield "Flows ended by", [", ".join(f"{name} {count:,}" for count, name in ended)]
 
 
-def _files(table: pa.Table) -> Iterator[tuple[str, list[str]]]:
-    if "source" not in table.schema.names or not len(table):
+def _files(table: Table) -> Iterator[tuple[str, list[str]]]:
+    if "source" not in table.names or not table.rows:
         return
-    column = table["source"]
-    names = column.cast(pa.string()) if pa.types.is_dictionary(column.type) else column
-    counts = pc.value_counts(names.combine_chunks()).to_pylist()
+    counts = pc.value_counts(table.column("source")).to_pylist()
     lines = [f"{entry['values'] or '(not known)'}: {counted(entry['counts'], 'flow')}" for entry in counts]
     yield "Captures", shortened(sorted(lines), _MANY_FILES)

@@ -13,6 +13,8 @@ import html
 import json
 import math
 import re
+import subprocess
+import sys
 from collections.abc import Iterable
 from importlib import resources
 from importlib.util import find_spec
@@ -71,6 +73,27 @@ def bundle() -> str:
 
     script: str = vl_convert.javascript_bundle()  # type: ignore[call-arg]  # which its types ask for, and it does not
     return script
+
+
+class Bundle:
+    """The :func:`bundle`, made by another process from when this is entered: Python would stand still meanwhile."""
+
+    def __enter__(self) -> Bundle:
+        check()
+        code = "import sys; from flowgauge.report.page import bundle; sys.stdout.buffer.write(bundle().encode())"
+        self._maker = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._maker.kill()
+        self._maker.wait()
+        if self._maker.stdout is not None:
+            self._maker.stdout.close()
+
+    def text(self) -> str:
+        """The script; waits for it."""
+        made = self._maker.communicate()[0]
+        return made.decode() if self._maker.returncode == 0 else bundle()
 
 
 def _closed(script: str) -> str:

@@ -303,7 +303,7 @@ def _repeated(flows: Flows) -> int:
     if not len(rows):
         return 0
     names = [name for name in (*_SAME, "part", "vlan", "tunnel") if flows.has(name)]
-    distinct = flows.table.select(names).take(pa.array(rows)).group_by(names).aggregate([])
+    distinct = flows.rows(names, rows).group_by(names).aggregate([])
     return len(rows) - len(distinct)
 
 

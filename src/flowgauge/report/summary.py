@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from flowgauge.flowfiles import Table
 from flowgauge.report.cells import make_cells
 from flowgauge.report.fingerprints import fingerprints
 from flowgauge.report.flows import Flows
@@ -50,7 +51,7 @@ class Summary:
         return self.tables.get(name, others.get(name))
 
 
-def summarise(table: pa.Table, run: RunStats | None = None) -> Summary:
+def summarise(table: pa.Table | Table, run: RunStats | None = None) -> Summary:
     """The summary of a native flow table; `run` is what its run counted, where the report is made of captures.
 
     Raises ConfigError where a column of group `core` is missing.
