@@ -28,7 +28,7 @@ STYLE = """<style>
 .fg-figure .note { fill: var(--soft); font-size: 12px; }
 </style>"""  # noqa: E501
 PACKETS = 48
-SHOWN = (("browser", "fetches pages"), ("chat", "exchanges messages"), ("ssh", "types a command"), ("voip", "talks"))
+SHOWN = (("browser", "fetches pages"), ("chat", "sends messages"), ("ssh", "types a command"), ("voip", "talks"))
 Results = dict[str, Any]
 
 

@@ -15,6 +15,7 @@ ROOT = HERE.parent
 PAGES = ("CHANGELOG.md", "CONTRIBUTING.md", "benchmarks/README.md", "examples/README.md")
 FILES = ("LICENSE", *(path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "examples").rglob("*.py"))))
 NOTEBOOK = HERE / "tutorial.ipynb"
+PLACES = {"README.md": "index.md", "docs/tutorial.ipynb": "notebook.md"}
 
 MARKED = re.compile(r"^```(\w+) [\w-]+$", re.MULTILINE)
 LINK = re.compile(r"(?<=\]\()(?!\w+:|#)([^)\s#]+)")
@@ -47,7 +48,7 @@ def relative(link: str, here: str) -> str:
     """A link between two files of the repository, as it is between their places in the site."""
     folder = posixpath.dirname(here if here in PAGES else f"docs/{here}")
     target = posixpath.normpath(posixpath.join(folder, link))
-    place = "index.md" if target == "README.md" else target.removeprefix("docs/")
+    place = PLACES.get(target, target.removeprefix("docs/")) if here != "notebook.md" else target.removeprefix("docs/")
     return posixpath.relpath(place, posixpath.dirname(here) or ".")
 
 
