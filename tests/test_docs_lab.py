@@ -119,7 +119,7 @@ def has_lab(page: Path) -> bool:
     return any(block.mark == "lab" for block in blocks(page))
 
 
-@pytest.mark.parametrize("page", filter(has_lab, PAGES), ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [page for page in PAGES if has_lab(page)], ids=lambda page: page.name)
 def test_examples_run_in_the_lab(page: Path, session: LabSession) -> None:
     """Every command of a page that needs root and a network succeeds, and prints what the page shows."""
     if "apt-get" in page.read_text("utf-8") and not list(Path("/var/lib/apt/lists").glob("*Packages*")):
