@@ -71,7 +71,9 @@ def _strip(middle: int, app: str, does: str, directions: list[int], sizes: list[
 def performance(results: Results) -> str:
     """Packets a second of flowgauge and of the meters beside it, on a scale of powers of ten."""
     mix = results["rates"]["mix"]["rates"]
-    bars = [(f"flowgauge to {kind}", rate["packets_per_s"], True) for kind, rate in mix.items() if rate["packets_per_s"]]
+    bars = [
+        (f"flowgauge to {kind}", rate["packets_per_s"], True) for kind, rate in mix.items() if rate["packets_per_s"]
+    ]
     for name, peer in results["peers"].items():
         if rate := peer.get("packets_per_s"):
             bars.append((f"{name} {peer['version']}", rate, False))
@@ -85,7 +87,9 @@ def performance(results: Results) -> str:
     for place, (name, rate, ours) in enumerate(sorted(bars, key=lambda bar: -bar[1])):
         y = 18 + step * place
         kind = "down" if ours else "up"
-        parts.append(f'<text class="{"name" if ours else "note"}" x="{left - 10}" y="{y + 14}" text-anchor="end">{name}</text>')
+        parts.append(
+            f'<text class="{"name" if ours else "note"}" x="{left - 10}" y="{y + 14}" text-anchor="end">{name}</text>'
+        )
         parts.append(f'<path class="axis" d="M{left} {y + 10}H{scale(rate):.0f}"/>')
         parts.append(f'<circle class="{kind}" cx="{scale(rate):.0f}" cy="{y + 10}" r="6"/>')
         parts.append(f'<text class="note" x="{scale(rate) + 12:.0f}" y="{y + 14}">{rate:,.0f}</text>')

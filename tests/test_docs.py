@@ -15,12 +15,14 @@ from types import ModuleType
 import pytest
 
 import flowgauge
+from benchresults import RESULTS
 from docpages import BLOCK, DOCS, PAGES, ROOT, Session, assert_shown, blocks, counts
 
 LINKED = [*PAGES, *(ROOT / name for name in ("CHANGELOG.md", "benchmarks/README.md"))]
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 HELPED = re.compile(r"^ +(?:-\w, )?(--[a-z][a-z-]+)", re.MULTILINE)  # where --help describes an option
+
 
 @pytest.fixture
 def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
@@ -60,7 +62,9 @@ def test_examples_run(page: Path, session: Session) -> None:
 
 def test_what_is_not_run() -> None:
     """The blocks that no test runs are these few, and at most one in twenty."""
-    unmarked = [(page.name, block.text.split()[0]) for page in PAGES for block in blocks(page) if block.mark == "no-run"]
+    unmarked = [
+        (page.name, block.text.split()[0]) for page in PAGES for block in blocks(page) if block.mark == "no-run"
+    ]
     assert unmarked == [("README.md", "apt-get"), ("CONTRIBUTING.md", "make")]
     count = counts()
     assert count["no-run"] <= 0.05 * sum(count.values())
@@ -158,34 +162,10 @@ def test_lines_are_short() -> None:
     assert long == []
 
 
-BENCH = {
-    "packets": 2_000_000,
-    "machine": {"cpu": "Some CPU", "python": "3.12.1"},
-    "fixed": {"extract_one_packet_s": {"median": 0.912}, "compile_s": 17.6},
-    "rates": {
-        "mix": {
-            "packets": 2_000_000,
-            "flows": 100_000,
-            "rates": {"kernels": {"packets_per_s": 7.654e6}, "csv": {"packets_per_s": None}},
-        },
-        "small": {
-            "packets": 8_000_000,
-            "flows": 64,
-            "rates": {"kernels": {"packets_per_s": 9e6}, "csv": {"packets_per_s": 5e6}},
-        },
-    },
-    "memory": {"bytes_per_slot": 641.4},
-    "peers": {
-        "softflowd": {"missing": "not installed"},
-        "dpkt": {"version": "1.9.8", "ratios": {"kernels": {"median": 98.7}, "csv": None}},
-    },
-}
-
-
 def test_speed_table(tmp_path: Path) -> None:
     """The README's table on speed quotes the results of a benchmark, and nothing around it changes."""
     table = importlib.import_module("readme_table")
-    (tmp_path / "results.json").write_text(json.dumps(BENCH))
+    (tmp_path / "results.json").write_text(json.dumps(RESULTS))
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n")
     table.write(tmp_path / "results.json", readme)
