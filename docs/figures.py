@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from math import log10
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,8 @@ def fingerprints() -> str:
 
 
 def _strip(middle: int, app: str, does: str, directions: list[int], sizes: list[int]) -> Iterator[str]:
-    yield f'<text class="name" x="0" y="{middle - 4}">{app}</text><text class="note" x="0" y="{middle + 14}">{does}</text>'
+    yield f'<text class="name" x="0" y="{middle - 4}">{app}</text>'
+    yield f'<text class="note" x="0" y="{middle + 14}">{does}</text>'
     yield f'<path class="axis" d="M128 {middle}h472"/>'
     for place, (direction, size) in enumerate(zip(directions, sizes, strict=True)):
         height = round(4 + 12 * log10(1 + size), 1)
@@ -68,33 +69,39 @@ def _strip(middle: int, app: str, does: str, directions: list[int], sizes: list[
         yield f'<rect class="{kind}" x="{130 + place * 9.8:.1f}" y="{top}" width="7" height="{height}" rx="1.5"/>'
 
 
+def _rates(results: Results) -> list[tuple[str, float, str]]:
+    """Names, packets a second, and whose they are, the fastest first."""
+    mix = results["rates"]["mix"]["rates"]
+    ours = [(f"flowgauge to {kind}", rate["packets_per_s"], "down") for kind, rate in mix.items()]
+    theirs = [
+        (f"{name} {peer['version']}", peer.get("packets_per_s"), "up")
+        for name, peer in results["peers"].items()
+        if "version" in peer
+    ]
+    return sorted(filter(lambda bar: bar[1], ours + theirs), key=lambda bar: -bar[1])
+
+
 def performance(results: Results) -> str:
     """Packets a second of flowgauge and of the meters beside it, on a scale of powers of ten."""
-    mix = results["rates"]["mix"]["rates"]
-    bars = [
-        (f"flowgauge to {kind}", rate["packets_per_s"], True) for kind, rate in mix.items() if rate["packets_per_s"]
-    ]
-    for name, peer in results["peers"].items():
-        if rate := peer.get("packets_per_s"):
-            bars.append((f"{name} {peer['version']}", rate, False))
-    left, step = 230, 30
-    scale: Callable[[float], float] = lambda rate: left + (log10(rate) - 4) / 3 * 600  # noqa: E731
+    rates = _rates(results)
+    bottom = 20 + 30 * len(rates)
     parts = []
     for power, label in ((4, "10,000"), (5, "100,000"), (6, "1 million"), (7, "10 million")):
-        x = scale(10**power)
-        parts.append(f'<path class="axis" d="M{x:.0f} 10V{20 + step * len(bars)}"/>')
-        parts.append(f'<text class="note" x="{x:.0f}" y="{38 + step * len(bars)}" text-anchor="middle">{label}</text>')
-    for place, (name, rate, ours) in enumerate(sorted(bars, key=lambda bar: -bar[1])):
-        y = 18 + step * place
-        kind = "down" if ours else "up"
-        parts.append(
-            f'<text class="{"name" if ours else "note"}" x="{left - 10}" y="{y + 14}" text-anchor="end">{name}</text>'
-        )
-        parts.append(f'<path class="axis" d="M{left} {y + 10}H{scale(rate):.0f}"/>')
-        parts.append(f'<circle class="{kind}" cx="{scale(rate):.0f}" cy="{y + 10}" r="6"/>')
-        parts.append(f'<text class="note" x="{scale(rate) + 12:.0f}" y="{y + 14}">{rate:,.0f}</text>')
+        x = _place(10**power)
+        parts.append(f'<path class="axis" d="M{x} 10V{bottom}"/>')
+        parts.append(f'<text class="note" x="{x}" y="{bottom + 18}" text-anchor="middle">{label}</text>')
+    for y, (name, rate, kind) in zip(range(28, bottom, 30), rates, strict=False):
+        x, weight = _place(rate), "name" if kind == "down" else "note"
+        parts.append(f'<text class="{weight}" x="220" y="{y + 4}" text-anchor="end">{name}</text>')
+        parts.append(f'<path class="axis" d="M230 {y}H{x}"/><circle class="{kind}" cx="{x}" cy="{y}" r="6"/>')
+        parts.append(f'<text class="note" x="{x + 12}" y="{y + 4}">{rate:,.0f}</text>')
     title = f"Packets a second on one core, {results['rates']['mix']['packets']:,} packets"
-    return svg(title, 920, 50 + step * len(bars), parts)
+    return svg(title, 920, bottom + 30, parts)
+
+
+def _place(rate: float) -> int:
+    """Where a rate is on the axis, whose decades are 200 wide and begin with 10,000."""
+    return round(230 + 200 * (log10(rate) - 4))
 
 
 def stages(results: Results) -> str:

@@ -32,9 +32,8 @@ def on_files(files: Files, config: Any) -> Files:
 
 def notebook(cells: dict[str, Any]) -> str:
     """The cells of a notebook as one page of Markdown."""
-    parts = ("".join(cell["source"]) for cell in cells["cells"])
-    kinds = (cell["cell_type"] for cell in cells["cells"])
-    return "\n\n".join(text if kind == "markdown" else f"```python\n{text}\n```" for kind, text in zip(kinds, parts))
+    parts = (("".join(cell["source"]), cell["cell_type"] == "code") for cell in cells["cells"])
+    return "\n\n".join(f"```python\n{text}\n```" if code else text for text, code in parts)
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:

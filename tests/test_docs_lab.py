@@ -7,14 +7,17 @@ into folders that are not the machine's; apt-get only says what it would install
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -26,7 +29,7 @@ pytestmark = [pytest.mark.netns, pytest.mark.slow]
 
 WAITS = re.compile(r"(--(?:duration|baseline|pause)) \d+")
 ENDLESS = re.compile(r"flowgauge live (?!.*(?:--duration|\| head))|tcpdump -i")
-READY = re.compile(r"metering|listening on")
+READY = re.compile(r"metering|listening on|flows open")
 INSTALLS = re.compile(r"^(sudo )?(apt-get|pip|\S+/pip|python3 -m venv)\b")
 SOURCE = ("pyproject.toml", "README.md", "LICENSE")
 LIMIT_S = 400
@@ -35,6 +38,28 @@ ADB = """case "$*" in
   *) echo "  versionName=4.1.2" ;;
 esac"""
 BROWSE = f"while sleep 0.2; do curl -s -o /dev/null --max-time 1 http://{netlab.INTERNET}/; done"
+
+
+@contextlib.contextmanager
+def output(log: Path, terminal: bool) -> Iterator[IO[bytes]]:
+    """What a process writes to, and what becomes `log`; a terminal where it draws on one."""
+    log.write_bytes(b"")
+    if not terminal:
+        with log.open("wb") as out:
+            yield out
+        return
+    master, slave = os.openpty()
+    threading.Thread(target=_copy, args=(master, log), daemon=True).start()
+    with os.fdopen(slave, "wb") as out:
+        yield out
+
+
+def _copy(master: int, log: Path) -> None:
+    """Whatever comes, until no process holds the terminal any more."""
+    with log.open("ab", buffering=0) as copy, contextlib.suppress(OSError):
+        while data := os.read(master, 65536):
+            copy.write(data)
+    os.close(master)
 
 
 class PhoneLab(netlab.Lab):
@@ -81,7 +106,7 @@ class LabSession(Session):
         shell = ["bash", "-euo", "pipefail", "-c", f"cd {self.folder}\n{shorter}"]
         command = ["nsenter", "-t", self._pid, *spaces, *shell]
         log = self.folder / ".log"
-        with open(log, "wb") as out:
+        with output(log, terminal="--top" in line) as out:
             process = subprocess.Popen(
                 command, env=self.variables, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
             )
@@ -100,7 +125,8 @@ class LabSession(Session):
         """Press Ctrl-C when it has seen some packets."""
         until(lambda: READY.search(log.read_text()) or process.poll() is not None, "ready", LIMIT_S)
         time.sleep(2)
-        os.killpg(process.pid, signal.SIGINT)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGINT)
         return process.wait(60)
 
 

@@ -36,7 +36,7 @@ def test_performance_is_quoted_from_results(figures: ModuleType, tmp_path: Path)
     page.write_text(f"before\n{figures.BEGIN}\nold\n{figures.END}\nafter\n")
     figures.write_performance(RESULTS, tmp_path)
     text = page.read_text("utf-8")
-    assert re.fullmatch(rf"before\n{figures.BEGIN}\n.*{figures.END}\nafter\n", text, re.DOTALL)
+    assert text.startswith(f"before\n{figures.BEGIN}\nOne core") and text.endswith(f"\n{figures.END}\nafter\n")
     assert "| `decode` | 51 | 11% |" in text and "| dpkt 1.9.8 | 98.7 | too short |" in text and "old" not in text
     drawing = xml.etree.ElementTree.fromstring((tmp_path / "performance.svg").read_text("utf-8"))
     shown = [element.text for element in drawing.iter("{http://www.w3.org/2000/svg}text")]
