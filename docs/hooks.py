@@ -19,6 +19,7 @@ PLACES = {"README.md": "index.md", "docs/tutorial.ipynb": "notebook.md"}
 
 MARKED = re.compile(r"^```(\w+) [\w-]+$", re.MULTILINE)
 LINK = re.compile(r"(?<=\]\()(?!\w+:|#)([^)\s#]+)")
+ROLE = re.compile(r":\w+:<code>(\w+)</code>")  # :func:`stream` in a docstring
 IMAGE = re.compile(r'<img alt="([^"]*)" src="([^"]*\.svg)"[^>]*>')
 
 
@@ -52,7 +53,8 @@ def relative(link: str, here: str) -> str:
 
 
 def on_page_content(html: str, page: Any, **_: Any) -> str:
-    """Puts our own drawings into the page, so that they have the colours of its theme."""
+    """Links names in docstrings, and puts our drawings into the page, so that they have the colours of its theme."""
+    html = ROLE.sub(r'<a href="#flowgauge.\1"><code>\1</code></a>', html)
     return IMAGE.sub(lambda image: drawing(image[0], image[2]), html)
 
 

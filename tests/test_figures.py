@@ -53,7 +53,7 @@ def test_performance_page_has_its_place(figures: ModuleType) -> None:
     assert 0 < text.index(figures.BEGIN) < text.index(figures.END)
 
 
-@pytest.mark.parametrize("name", ["pipeline", "fingerprints", "performance"])
+@pytest.mark.parametrize("name", ["gateway", "pipeline", "fingerprints", "performance"])
 def test_drawings_are_for_both_themes(name: str) -> None:
     """Each drawing has its colours by name, for light and dark, and a title for those who cannot see it."""
     text = (ROOT / "docs" / f"{name}.svg").read_text("utf-8")
@@ -61,4 +61,4 @@ def test_drawings_are_for_both_themes(name: str) -> None:
     assert drawing.get("class") == "fg-figure" and drawing[0].tag.endswith("title") and drawing[0].text
     assert "prefers-color-scheme: dark" in text
     body = text[text.index("</style>") :]
-    assert not re.search(r'(fill|stroke)="#', body)
+    assert not re.search(r"(fill|stroke)(=\"|: )#", body)
