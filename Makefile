@@ -19,16 +19,21 @@ $(VENV)/.product: pyproject.toml | $(BIN)/python
 
 $(VENV)/.test: pyproject.toml | $(BIN)/python
 	$(PIP) install --editable '.[test,docs]'
-	@touch $@ $(VENV)/.docs $(VENV)/.product
+	@touch $@ $(VENV)/.docs $(VENV)/.report $(VENV)/.product
 
 $(VENV)/.docs: pyproject.toml | $(BIN)/python
 	$(PIP) install --editable '.[docs]'
 	@touch $@ $(VENV)/.product
 
-# Labelled captures in, flow records out.
-demo: $(VENV)/.product
+$(VENV)/.report: pyproject.toml | $(BIN)/python
+	$(PIP) install --editable '.[report]'
+	@touch $@ $(VENV)/.product
+
+# Labelled captures in, flow records and a page to look at out.
+demo: $(VENV)/.report
 	$(BIN)/flowgauge extract examples/captures -o flows.csv --label '{app}_{action}_*.pcap'
 	@echo; echo "flows.csv, its first columns:"; cut -d, -f8-12,20-22,38,39 flows.csv | head -8
+	@echo; $(BIN)/flowgauge report examples/captures -o report.html --label '{app}_{action}_*.pcap'
 
 # The documentation as a site that needs no network; a warning is an error.
 docs: $(VENV)/.docs
@@ -82,4 +87,4 @@ bench: $(VENV)/.product
 	$(BIN)/python benchmarks/library.py --packets $(N)
 
 clean:
-	rm -rf $(VENV) $(VENV)-wheel dist site flows.csv benchmarks/data .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) $(VENV)-wheel dist site flows.csv report.html report-screenshots benchmarks/data .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from measure import Run, RunError, Spread, TimeLimitError, all_cores, environment, one_core, run, worker
 from peers import PEERS, Peer
+
 from report import print_results
 
 HERE = Path(__file__).resolve().parent

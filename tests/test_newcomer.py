@@ -12,7 +12,7 @@ import pytest
 from docpages import ROOT
 
 SCRIPT = ROOT / "tests" / "newcomer.sh"
-RESULTS = ("flows.parquet",)
+RESULTS = ("flows.parquet", "report.html")
 LIMIT_S = 600
 
 

@@ -44,7 +44,9 @@ def test_notebook_runs(executed: Any) -> None:
     text = "".join(map(printed, cells))
     assert text.startswith("80 flows, 126 columns\n")
     assert "(80, 20, 5)" in text
-    assert any("text/html" in output.get("data", {}) for cell in cells for output in cell.outputs)
+    shown = [output.get("data", {}) for cell in cells for output in cell.outputs]
+    assert any("text/html" in data and "<table" in data["text/html"] for data in shown)
+    assert sum("Chart" in data.get("text/plain", "") for data in shown) == 3
 
 
 def test_notebook_is_kept_without_outputs() -> None:

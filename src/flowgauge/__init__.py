@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     )
     from flowgauge.learning import PacketBytes, Sequences, features_of, packet_bytes, sequences, split
     from flowgauge.meter import Meter
+    from flowgauge.report.plot import plot
     from flowgauge.run import extract, read, stream, write
     from flowgauge.schemas import columns
     from flowgauge.stats import RunStats
@@ -67,6 +68,7 @@ _HOME = {
     "i8": "custom.types",
     "info": "captureinfo",
     "packet_bytes": "learning",
+    "plot": "report.plot",
     "read": "run",
     "sequences": "learning",
     "split": "learning",
@@ -110,6 +112,7 @@ __all__ = [
     "i64",
     "info",
     "packet_bytes",
+    "plot",
     "read",
     "sequences",
     "split",

@@ -470,6 +470,24 @@ def read(inputs: Input | Iterable[Input], **options: Any) -> pa.Table:
     return _table(batches, run)
 
 
+def collect(
+    inputs: Input | Iterable[Input],
+    *,
+    progress: Callable[[Progress], None] | None = None,
+    notify: Callable[[str], None] | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+    **options: Any,
+) -> tuple[pa.Table, RunStats]:
+    """All flow records of the inputs as one table, and what was counted; inputs that cannot be read are named there.
+
+    The hooks are those of :func:`extract`.
+    """
+    run = Run(inputs, Hooks(progress, notify, should_stop), **options)
+    run.warm(notify)
+    table = _table([run.schema.convert(batch) for batch in run.batches()], run)
+    return table, run.stats
+
+
 def _table(batches: list[pa.RecordBatch], run: Run) -> pa.Table:
     schema = run.output_schema()
     return pa.Table.from_batches(batches, schema).unify_dictionaries().replace_schema_metadata(schema.metadata)

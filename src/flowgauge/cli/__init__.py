@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from flowgauge.cli import cache, columns, extract, gateway, info, interfaces, live, record, warmup
+from flowgauge.cli import cache, columns, extract, gateway, info, interfaces, live, record, report, warmup
 from flowgauge.cli.group import EXIT_CODES, Commands
 
 __all__ = ["app", "main"]
@@ -28,6 +28,7 @@ app.command()(columns.columns)
 app.command()(info.info)
 app.command()(live.live)
 app.command()(record.record)
+app.command()(report.report)
 app.command()(interfaces.interfaces)
 app.command()(warmup.warmup)
 app.add_typer(cache.cache)
