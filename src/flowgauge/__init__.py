@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flowgauge.captureinfo import CaptureInfo, info
+    from flowgauge.comparing import Comparison, compare
     from flowgauge.config import MeterConfig
     from flowgauge.custom.declare import UserFeature, feature
     from flowgauge.custom.types import boolean, f32, f64, i8, i16, i32, i64, u8, u16, u32, u64
+    from flowgauge.cutting import Cut, cut
     from flowgauge.errors import (
         ConfigError,
         FeatureError,
@@ -39,7 +41,9 @@ __version__ = "0.1.0"
 
 _HOME = {
     "CaptureInfo": "captureinfo",
+    "Comparison": "comparing",
     "ConfigError": "errors",
+    "Cut": "cutting",
     "FeatureError": "errors",
     "FlowgaugeError": "errors",
     "GatewayError": "errors",
@@ -57,6 +61,8 @@ _HOME = {
     "UserFeature": "custom.declare",
     "boolean": "custom.types",
     "columns": "schemas",
+    "compare": "comparing",
+    "cut": "cutting",
     "extract": "run",
     "f32": "custom.types",
     "f64": "custom.types",
@@ -82,7 +88,9 @@ _HOME = {
 
 __all__ = [
     "CaptureInfo",
+    "Comparison",
     "ConfigError",
+    "Cut",
     "FeatureError",
     "FlowgaugeError",
     "GatewayError",
@@ -101,6 +109,8 @@ __all__ = [
     "__version__",
     "boolean",
     "columns",
+    "compare",
+    "cut",
     "extract",
     "f32",
     "f64",

@@ -136,7 +136,8 @@ class Run:
         return tuple(dict.fromkeys((*self._fields, *(self.truth.fields if self.truth is not None else ()))))
 
     def output_schema(self) -> pa.Schema:
-        """Arrow schema of the output, with what made it: versions, and the options that change results."""
+        """Arrow schema of the output, with what made it: versions, the options that change results,
+        and the files of one trace."""
         from flowgauge import __version__
 
         options = self.config.results() | {"schema": self.schema.name, "join": self._join}
@@ -145,6 +146,8 @@ class Run:
             "flowgauge_columns_version": str(COLUMNS_VERSION),
             "flowgauge_options": json.dumps(options, sort_keys=True),
         }
+        if self._join and self.config.anonymize is None:  # flows may begin in any of them
+            metadata["flowgauge_sources"] = json.dumps([capture.name for capture in self._found.captures])
         return arrow_schema(self.schema.listed(self.label_fields, self.config)).with_metadata(metadata)
 
     def warm(self, notify: Callable[[str], None] | None = None) -> float:

@@ -52,7 +52,8 @@ def head(of: Description, comment: str) -> bytes:
         pairs.append((_MAC, bytes.fromhex(of.mac.replace(":", ""))))
     if of.filter:
         pairs.append((_FILTER, _FILTER_TEXT + of.filter.encode()))
-    pairs.append((_IF_OS, of.system.encode()))
+    if of.system:
+        pairs.append((_IF_OS, of.system.encode()))
     interface = struct.pack("=HHI", of.link, 0, of.snaplen) + _options(pairs)
     return _block(_SECTION, section) + _block(_INTERFACE, interface)
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from flowgauge.cli import cache, columns, extract, gateway, info, interfaces, live, record, report, warmup
+from flowgauge.cli import cache, columns, compare, cut, extract, gateway, info, interfaces, live, record, report, warmup
 from flowgauge.cli.group import EXIT_CODES, Commands
 
 __all__ = ["app", "main"]
@@ -26,6 +26,8 @@ app = typer.Typer(
 app.command(epilog=EXIT_CODES)(extract.extract)
 app.command()(columns.columns)
 app.command()(info.info)
+app.command()(compare.compare)
+app.command()(cut.cut)
 app.command()(live.live)
 app.command()(record.record)
 app.command()(report.report)

@@ -32,10 +32,10 @@ from flowgauge.sources.processes import KINDS, Processes, options
 from flowgauge.sources.window import Interface, Window
 
 MAGIC = int(SECTION).to_bytes(4, "big")
-_ORDERS = {b"\x1a\x2b\x3c\x4d": ">", b"\x4d\x3c\x2b\x1a": "<"}
+BYTE_ORDERS = {b"\x1a\x2b\x3c\x4d": ">", b"\x4d\x3c\x2b\x1a": "<"}
 
 _SECTION_BYTES, _INTERFACE_BYTES = 28, 20  # of the shortest blocks
-_SECTION_OPTIONS = 24  # where they begin
+SECTION_OPTIONS = 24  # where they begin
 _MOST_HEADER = 1 << 20  # bytes of a section header whose comments are looked at
 _GLANCED_BYTES = 1 << 16
 _IF_NAME, _IF_TSRESOL, _IF_TSOFFSET = 2, 9, 14
@@ -60,7 +60,7 @@ class PcapngReader:
     has_trailers = False
 
     def __init__(self, window: Window, labels: ProcessLabels | None = None) -> None:
-        if not window.need(int(MIN_BLOCK)) or window.peek(12)[8:] not in _ORDERS:
+        if not window.need(int(MIN_BLOCK)) or window.peek(12)[8:] not in BYTE_ORDERS:
             raise NotACapture(f"{window.name} begins like pcapng, but no section header follows")
         self.interfaces: list[Interface] = []
         self.comments = _comments(window)
@@ -118,7 +118,7 @@ class PcapngReader:
         """(what is wrong, bytes) of the description at the cursor; 0 bytes where it is not to be walked over."""
         head = window.peek(12)
         section = head[:4] == MAGIC
-        order = _ORDERS.get(head[8:]) if section else self._order
+        order = BYTE_ORDERS.get(head[8:]) if section else self._order
         if order is None:
             return "a section header has an unknown byte order", 0
         kind, length = struct.unpack(order + "II", head[:8])
@@ -199,7 +199,7 @@ def _whole_blocks(blocks: bytes) -> Iterator[tuple[int, bytes, str]]:
     at, order = 0, "<"
     while len(blocks) - at >= int(MIN_BLOCK):
         if blocks[at : at + 4] == MAGIC:
-            order = _ORDERS.get(blocks[at + 8 : at + 12], order)
+            order = BYTE_ORDERS.get(blocks[at + 8 : at + 12], order)
         kind, length = struct.unpack_from(order + "II", blocks, at)
         if length < int(MIN_BLOCK) or length % 4 or at + length > len(blocks):
             return
@@ -209,12 +209,12 @@ def _whole_blocks(blocks: bytes) -> Iterator[tuple[int, bytes, str]]:
 
 def _comments(window: Window) -> tuple[str, ...]:
     """Those of the section header that the window begins with; none where it is not sound, which its walk finds."""
-    order = _ORDERS[window.peek(12)[8:]]
+    order = BYTE_ORDERS[window.peek(12)[8:]]
     length = struct.unpack(order + "I", window.peek(8)[4:])[0]
     if not _SECTION_BYTES <= length <= _MOST_HEADER or not window.need(length):
         return ()
     block = window.peek(length)[:-4]
-    texts = (value for code, value in options(block, _SECTION_OPTIONS, order) if code == int(COMMENT))
+    texts = (value for code, value in options(block, SECTION_OPTIONS, order) if code == int(COMMENT))
     return tuple(text.decode("utf-8", "replace") for text in texts)
 
 

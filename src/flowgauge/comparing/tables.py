@@ -1,0 +1,264 @@
+"""Tables of flow records of any format, as columns that are read when they are asked for."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from flowgauge.errors import ConfigError
+from flowgauge.schema import arrow_type, native_columns
+from flowgauge.schemas import SCHEMAS
+from flowgauge.schemas.zeek import ZEEK_TYPES
+from flowgauge.sinks import COMPRESSIONS, FORMATS
+
+_PLACE = re.compile(r"_(\d+)$")
+_EMPTY = ("-", "(empty)")
+_TIME = pa.timestamp("ns", "UTC")
+
+
+class Table:
+    """Rows of named columns.
+
+    `typed` says whether the file knows their types; in text, columns that are known by their name get their type, and
+    floats have so many decimals as `step` says (0: all).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        schema: pa.Schema,
+        rows: int,
+        read: Callable[[str], pa.ChunkedArray],
+        typed: bool = True,
+        step: float = 0.0,
+    ) -> None:
+        self.name = name
+        self.schema = schema
+        self.rows = rows
+        self.typed = typed
+        self.step = step
+        self._read = read
+        self._kept: dict[str, pa.Array] = {}
+
+    @property
+    def names(self) -> list[str]:
+        return list(self.schema.names)
+
+    def column(self, name: str, keep: bool = False) -> pa.Array:
+        """All values of a column, dictionaries as what they stand for; `keep` remembers them."""
+        if name in self._kept:
+            return self._kept[name]
+        array = one_array(self._read(name))
+        if keep:
+            self._kept[name] = array
+        return array
+
+    def has_places(self, name: str) -> bool:
+        """Whether a list is there as a column for each of its places."""
+        return name not in self.names and f"{name}_1" in self.names
+
+    def places(self, name: str) -> list[str]:
+        """The columns of the places of a list, in order."""
+        found = [other for other in self.names if _PLACE.sub("", other) == name and _PLACE.search(other)]
+        return sorted(found, key=lambda other: int(other.rsplit("_", 1)[1]))
+
+    def gathered(self, name: str) -> pa.Array:
+        """A list that is there as a column for each of its places, null behind its end."""
+        columns = [self.column(place) for place in self.places(name)]
+        valid = np.stack([column.is_valid().to_numpy(zero_copy_only=False) for column in columns], axis=1)
+        values = pa.concat_arrays(columns)
+        rows, places = np.nonzero(valid)
+        taken = values.take(pa.array(places * self.rows + rows))
+        offsets = np.append(0, np.cumsum(valid.sum(axis=1))).astype(np.int32)
+        return pa.ListArray.from_arrays(pa.array(offsets), taken)
+
+
+def one_array(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+    """One array; dictionaries are what they stand for."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+    if isinstance(column, pa.ChunkedArray):  # by older versions
+        column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+    return column
+
+
+def open_table(source: Any, side: str) -> Table:
+    """The table of a path, or of what Arrow takes as a table; `side` names one without a path. Raises ConfigError."""
+    if isinstance(source, (str, os.PathLike)):
+        path = os.fspath(source)
+        reader = _READERS[_format(path)]
+        try:
+            return reader(path)
+        except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+            number = getattr(error, "errno", None)
+            reason = os.strerror(number) if number else str(error).splitlines()[0]
+            raise ConfigError(f"cannot read the table {path}: {reason}") from None
+    if not (isinstance(source, pa.Table) or hasattr(source, "__arrow_c_stream__")):
+        raise ConfigError(f"a table is a path or an Arrow table, not {source!r}")
+    return _in_memory(side, source if isinstance(source, pa.Table) else pa.table(source))
+
+
+def _format(path: str) -> str:
+    stem, extension = os.path.splitext(path.lower())
+    if extension in COMPRESSIONS:
+        extension = os.path.splitext(stem)[1]
+    for format, extensions in FORMATS.items():
+        if extension in extensions:
+            return format
+    known = ", ".join(extension for extensions in FORMATS.values() for extension in extensions)
+    raise ConfigError(f"{path}: no table by its extension; there are {known}")
+
+
+def _in_memory(name: str, table: pa.Table, typed: bool = True, step: float = 0.0) -> Table:
+    return Table(name, table.schema, len(table), table.column, typed, step)
+
+
+def _parquet(path: str) -> Table:
+    import pyarrow.parquet as pq
+
+    file = pq.ParquetFile(path, memory_map=True)
+    return Table(path, file.schema_arrow, file.metadata.num_rows, lambda name: file.read([name]).column(0))
+
+
+def _arrow(path: str) -> Table:
+    with pa.memory_map(path) as file:
+        return _in_memory(path, pa.ipc.open_file(file).read_all())
+
+
+def _csv(path: str) -> Table:
+    from pyarrow import csv
+
+    with pa.input_stream(path, compression="detect") as stream:
+        names = csv.open_csv(stream, parse_options=csv.ParseOptions(newlines_in_values=True)).schema.names
+    known = _types_of_text(names)
+    types = {name: known.get(name, pa.string()) for name in names}
+    convert = csv.ConvertOptions(column_types=types, strings_can_be_null=True, null_values=[""])
+    with pa.input_stream(path, compression="detect") as stream:
+        table = csv.read_csv(stream, parse_options=csv.ParseOptions(newlines_in_values=True), convert_options=convert)
+    for place, name in enumerate(names):
+        if name not in known:
+            table = table.set_column(place, name, _inferred(table[name]))
+    return _in_memory(path, table, typed=False)
+
+
+def _inferred(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Texts as the numbers that they all are; what begins with 0 is the text of a name, such as a number of a file."""
+    named = pc.match_substring_regex(column, r"^[-+]?0\d")
+    for kind in (pa.int64(), pa.float64()) if not pc.any(named).as_py() else ():
+        with contextlib.suppress(pa.ArrowInvalid):
+            return column.cast(kind)
+    return column
+
+
+def _jsonl(path: str) -> Table:
+    from pyarrow import json
+
+    times = [name for name, kind in _native_types().items() if pa.types.is_timestamp(kind)]
+    options = json.ParseOptions(explicit_schema=pa.schema([(name, pa.string()) for name in times]))
+    with pa.input_stream(path, compression="detect") as stream:
+        table = json.read_json(stream, parse_options=options)
+    table = table.drop_columns([name for name in times if table[name].null_count == len(table)])
+    for name, kind in _types_of_text(table.column_names).items():
+        table = table.set_column(table.column_names.index(name), name, table[name].cast(kind))
+    return _in_memory(path, table, typed=False)
+
+
+def _zeek(path: str) -> Table:
+    from pyarrow import csv
+
+    with pa.input_stream(path, compression="detect") as stream:
+        text = stream.read()
+    head = [line for line in text[: 1 << 16].decode("utf-8", "replace").splitlines() if line.startswith("#fields\t")]
+    if not head:
+        raise ConfigError(f"{path} has no line of #fields: no log of Zeek as tab-separated values")
+    names = head[0].split("\t")[1:]
+    rows = b"\n".join(line for line in text.split(b"\n") if line and not line.startswith(b"#"))
+    types = {name: _ZEEK.get(ZEEK_TYPES.get(name, "string"), pa.string()) for name in names}
+    table = (
+        csv.read_csv(
+            pa.BufferReader(rows),
+            csv.ReadOptions(column_names=names),
+            csv.ParseOptions(delimiter="\t", quote_char=False),
+            csv.ConvertOptions(
+                column_types=types,
+                null_values=list(_EMPTY),
+                strings_can_be_null=True,
+                true_values=["T"],
+                false_values=["F"],
+            ),
+        )
+        if rows
+        else pa.table({name: pa.array([], kind) for name, kind in types.items()})
+    )
+    return _in_memory(path, table, typed=False, step=1e-6)
+
+
+_ZEEK = {
+    "time": pa.float64(),
+    "interval": pa.float64(),
+    "count": pa.int64(),
+    "port": pa.int64(),
+    "bool": pa.bool_(),
+}
+_READERS: Mapping[str, Callable[[str], Table]] = {
+    "parquet": _parquet,
+    "arrow": _arrow,
+    "csv": _csv,
+    "jsonl": _jsonl,
+    "zeek": _zeek,
+}
+
+
+def _types_of_text(names: list[str]) -> dict[str, pa.DataType]:
+    """The types of known columns in a file of text: of the schema that the names are those of."""
+    known = _native_types()
+    if (schema := schema_of(names)) != "native":
+        known = {column.name: _plain(column.type) for column in SCHEMAS[schema].columns()}
+    places = {name: known.get(_PLACE.sub("", name)) for name in names if _PLACE.search(name)}
+    listed = {name: kind.value_type for name, kind in places.items() if kind is not None and pa.types.is_list(kind)}
+    return {name: known[name] for name in names if name in known} | listed
+
+
+def _native_types() -> dict[str, pa.DataType]:
+    if not _NATIVE:
+        _NATIVE.update((column.name, _plain(column.type)) for column in native_columns())
+    return _NATIVE
+
+
+_NATIVE: dict[str, pa.DataType] = {}
+
+
+def _plain(kind: str) -> pa.DataType:
+    """The type in text: categories are texts, bytes the text of their digits."""
+    return pa.string() if kind in ("category", "binary") else arrow_type(kind)
+
+
+def schema_of(names: list[str]) -> str:
+    """The schema whose columns these are, as far as they are known: the one with most of them."""
+    found = set(names)
+    counts = {name: len(found & {column.name for column in schema.columns()}) for name, schema in SCHEMAS.items()}
+    return max(counts, key=lambda name: counts[name])
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether values of this type are texts."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def is_null(array: pa.Array) -> Any:
+    """Where an array is null, as NumPy has it."""
+    return array.is_null().to_numpy(zero_copy_only=False)
+
+
+def filled(array: pa.Array, value: Any) -> Any:
+    """An array of numbers as NumPy has it, with a value in place of null."""
+    return (pc.fill_null(array, value) if array.null_count else array).to_numpy(zero_copy_only=False)
