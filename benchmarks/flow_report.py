@@ -2,7 +2,8 @@
 
     python benchmarks/flow_report.py [flows]
 
-The flows are generated: default groups and names, splt; 24 apps with three actions, so that all 64 cells are there.
+The flows are generated: default groups and names, splt; 24 apps with three actions, so that there are about as many
+cells as can be.
 """
 
 from __future__ import annotations

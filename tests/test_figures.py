@@ -23,6 +23,7 @@ def figures() -> ModuleType:
     return module
 
 
+@pytest.mark.slow
 def test_fingerprints_are_of_the_example_captures(figures: ModuleType) -> None:
     """The figure of the home page is what the example captures say now."""
     drawn = (ROOT / "docs" / "fingerprints.svg").read_text("utf-8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pyarrow as pa
@@ -29,13 +29,15 @@ def is_flow_file(path: str | os.PathLike[str]) -> bool:
     return begins or name.endswith((*_CSV, *_OTHERS))
 
 
-def read_flows(paths: Iterable[str | os.PathLike[str]]) -> pa.Table:
+def read_flows(
+    paths: Iterable[str | os.PathLike[str]], wanted: Callable[[pa.Field], bool] = lambda field: True
+) -> pa.Table:
     """All rows of some flow tables; a column that one of them lacks is null there. Metadata are those of the first.
 
-    Columns of CSV have the types of the native columns of their names, and lists are lists again. Raises SourceError
-    for a file that cannot be read.
+    Columns that are not `wanted` may be left out. Columns of CSV have the types of the native columns of their names,
+    and lists are lists again. Raises SourceError for a file that cannot be read.
     """
-    tables = [_read(os.fspath(path)) for path in paths]
+    tables = [_read(os.fspath(path), wanted) for path in paths]
     if len(tables) == 1:
         return tables[0]
     try:
@@ -45,9 +47,9 @@ def read_flows(paths: Iterable[str | os.PathLike[str]]) -> pa.Table:
     return joined.replace_schema_metadata(tables[0].schema.metadata)
 
 
-def _read(path: str) -> pa.Table:
+def _read(path: str, wanted: Callable[[pa.Field], bool]) -> pa.Table:
     try:
-        return _reader(path)(path)
+        return _reader(path)(path, wanted)
     except FileNotFoundError:
         raise SourceError(f"{path}: no such file or folder") from None
     except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
@@ -62,18 +64,19 @@ def _reader(path: str) -> Any:
     return _read_arrow if head == _ARROW else _read_csv
 
 
-def _read_parquet(path: str) -> pa.Table:
+def _read_parquet(path: str, wanted: Callable[[pa.Field], bool]) -> pa.Table:
     import pyarrow.parquet as pq
 
-    return pq.ParquetFile(path).read()
+    file = pq.ParquetFile(path)
+    return file.read(columns=[field.name for field in file.schema_arrow if wanted(field)])
 
 
-def _read_arrow(path: str) -> pa.Table:
+def _read_arrow(path: str, _: Callable[[pa.Field], bool]) -> pa.Table:
     with pa.OSFile(path) as file:
         return pa.ipc.open_file(file).read_all()
 
 
-def _read_csv(path: str) -> pa.Table:
+def _read_csv(path: str, _: Callable[[pa.Field], bool]) -> pa.Table:
     from pyarrow import csv
 
     types = {column.name: arrow_type(column.type) for column in native_columns()}

@@ -41,14 +41,26 @@ def report(
     It is one HTML file that needs no network. Of captures, their flows are metered first, as `flowgauge extract` does.
     """
     options = {name: value for name, value in (("label", label), ("features", features)) if value is not None}
-    command = _command(inputs, output, options)
-    table, stats = _flows(inputs, options, quiet)
-    _write(_page(table, stats, inputs, command), output)
+    table, stats = _make(inputs, output, options, quiet)
     if stats is not None:
         _tell(stats, quiet)
     if not quiet:
         print(f"{output}: {table.num_rows:,} flows", file=sys.stderr if output == "-" else sys.stdout)
     raise typer.Exit(INPUT_FAILED if stats is not None and stats.failed else DONE)
+
+
+def _make(inputs: list[str], output: str, options: dict[str, str], quiet: bool) -> tuple[pa.Table, RunStats | None]:
+    """Write the page; its flows, and what was counted where captures were metered."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from flowgauge.report import page
+
+    page.check()
+    with ThreadPoolExecutor(1) as beside:
+        scripts = beside.submit(page.bundle)  # it takes seconds, in which the flows can be read
+        table, stats = _flows(inputs, options, quiet)
+        _write(_page(table, stats, inputs, _command(inputs, output, options), scripts.result()), output)
+    return table, stats
 
 
 def _command(inputs: list[str], output: str, options: dict[str, str]) -> str:
@@ -68,7 +80,14 @@ def _flows(inputs: list[str], options: dict[str, str], quiet: bool) -> tuple[pa.
         return _metered(inputs, options, quiet)
     if options:
         raise ConfigError(f"--{next(iter(options))} is for captures, and {tables[0]} is a flow table already")
-    return read_flows(tables), None
+    return read_flows(tables, _is_shown), None
+
+
+def _is_shown(field: pa.Field) -> bool:
+    """Whether a report may tell something of a column: of all lists, only of these."""
+    from pyarrow import types
+
+    return field.name in ("splt_direction", "splt_ip_len") or not types.is_nested(field.type)
 
 
 def _metered(inputs: list[str], options: dict[str, Any], quiet: bool) -> tuple[pa.Table, RunStats]:
@@ -86,13 +105,13 @@ def _metered(inputs: list[str], options: dict[str, Any], quiet: bool) -> tuple[p
         )
 
 
-def _page(table: pa.Table, stats: RunStats | None, inputs: list[str], command: str) -> str:
+def _page(table: pa.Table, stats: RunStats | None, inputs: list[str], command: str, scripts: str) -> str:
     from flowgauge.report.origin import make_origin
     from flowgauge.report.page import render
     from flowgauge.report.summary import summarise
 
     summary = summarise(table, stats)
-    return render(summary, make_origin(table, summary, inputs, command, stats))
+    return render(summary, make_origin(table, summary, inputs, command, stats), scripts)
 
 
 def _write(page: str, path: str) -> None:

@@ -7,15 +7,16 @@ leaves are Vega's. So one may take rows away and draw again.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from flowgauge.report import drawing as d
 from flowgauge.report.cells import DIMENSIONS
 from flowgauge.report.drawing import COLOURS, Chart, Make, alt
-from flowgauge.report.flows import OTHER
+from flowgauge.report.flows import NONE, OTHER
 from flowgauge.report.health import STATES
-from flowgauge.report.histograms import QUANTITIES, Quantity
+from flowgauge.report.histograms import MOST_DECADES, QUANTITIES, Quantity
 from flowgauge.report.summary import Summary
 
 
@@ -137,11 +138,15 @@ def _distribution(quantity: Quantity) -> Make:
             color=colour,
             tooltip=[label, alt.Tooltip("least:N", title="from"), alt.Tooltip("most:N", title="to"), _FLOWS],
         )
-        lines = _running(chart).encode(
+        running = _running(chart).encode(
             x=axis.scale("high", f"{quantity.title}, log scale"),
+            y=alt.Y("share:Q", title="share of flows", axis=alt.Axis(format="%", tickCount=4)),
             color=colour,
             tooltip=[label, alt.Tooltip("most:N", title="below"), alt.Tooltip("share:Q", format=".1%")],
         )
+        ends = running.transform_filter("datum.running == datum.total").mark_point(filled=True, opacity=1, size=30)
+        steps = running.mark_line(interpolate="step-after", strokeWidth=2, point="transparent")
+        lines = alt.layer(steps, ends)
         views = (view.properties(width="container", height=height) for view, height in ((bars, 130), (lines, 110)))
         return alt.vconcat(*views, spacing=8).resolve_scale(x="shared")
 
@@ -159,9 +164,10 @@ class _Decades:
     """
 
     def __init__(self, quantity: Quantity, bins: list[int]) -> None:
+        first, last = min((place for place in bins if place), default=1), max(bins, default=0) + 1
+        missing = max(quantity.per_decade - (last - first), 0)  # it shows a decade at least
         self._quantity = quantity
-        self._first = min((place for place in bins if place), default=1)
-        self._last = max(bins, default=0) + 1
+        self._first, self._last = max(first - missing // 2, 1), last + missing - missing // 2
         self._front = max(self._first - 3, 0) if 0 in bins else None
 
     def place(self, place: str, more: int = 0) -> str:
@@ -176,7 +182,8 @@ class _Decades:
 
     def scale(self, field: str, title: str | None) -> alt.X:
         per_decade = self._quantity.per_decade
-        decades = [power for power in range(30) if self._first <= power * per_decade <= self._last]
+        decades = self._ticks(1)
+        decades = self._ticks(1, 2, 5) if len(decades) < 3 else decades
         small = [] if self._front is None else [(self._front + 0.5) / per_decade]
         value = d.readable(self._quantity.unit, f"{self._quantity.least} * pow(10, datum.value)")
         label = f"datum.value < {self._first / per_decade} ? '≤ {self._least()}' : {value}" if small else value
@@ -188,6 +195,11 @@ class _Decades:
         )
         return alt.X(f"{field}:Q", title=title, axis=axis, scale=scale)
 
+    def _ticks(self, *steps: int) -> list[float]:
+        """These times the powers of ten, as far as the bins go."""
+        places = (power + math.log10(step) for power in range(MOST_DECADES + 1) for step in steps)
+        return [place for place in places if self._first <= place * self._quantity.per_decade <= self._last]
+
     def _least(self) -> str:
         return _LEAST[self._quantity.unit]
 
@@ -196,13 +208,11 @@ _LEAST = {"s": "1 µs", "B": "1 B"}
 
 
 def _running(chart: alt.Chart) -> Any:
-    """The share of a group's flows that are in a bin or below it, as steps."""
+    """The share of a group's flows that are in a bin or below it."""
     by_bin: Any = [alt.SortField("low", order="ascending")]
     summed = chart.transform_joinaggregate(total="sum(flows)", groupby=["group"])
     summed = summed.transform_window(running="sum(flows)", frame=[None, 0], groupby=["group"], sort=by_bin)
-    lines = summed.transform_calculate(share="datum.running / datum.total")
-    lines = lines.mark_line(interpolate="step-after", strokeWidth=2, point="transparent")
-    return lines.encode(y=alt.Y("share:Q", title="share of flows", axis=alt.Axis(format="%", tickCount=4)))
+    return summed.transform_calculate(share="datum.running / datum.total")
 
 
 def _states(summary: Summary) -> Any:
@@ -258,10 +268,8 @@ _TOP_LEGEND = alt.Legend(orient="top", symbolType="square", symbolOpacity=1)
 
 def _strips(summary: Summary) -> Any:
     """A row of packets for each app and action: whose packet is usual at a place, and how long it is."""
-    names = [name for name in ("app", "action") if name in summary.cells.schema.names] or [summary.label]
-    label = _joined(names)
     sums: Any = {name: f"sum({name})" for name in ("flows", "up", "up_bytes", "down_bytes")}
-    chart = d.rows(*names).transform_calculate(name=label).transform_filter(f"datum.{names[0]} != {d.literal(OTHER)}")
+    chart = alt.Chart(d.named("rows"))
     chart = chart.transform_aggregate(**sums, groupby=["name", "place"])
     chart = chart.transform_joinaggregate(all="max(flows)", groupby=["name"])
     chart = chart.transform_calculate(
@@ -270,14 +278,13 @@ def _strips(summary: Summary) -> Any:
         length="datum.sender == 'client' ? datum.up_bytes / datum.up : datum.down_bytes / (datum.flows - datum.up)",
         reached="datum.flows / datum.all",
     )
-    chart = d.ranked(chart, "flows", ["name"], 30)
     marks = chart.mark_rect().encode(
         x=alt.X("place:O", title="packet of the flow", axis=alt.Axis(labelAngle=0, labelOverlap=True, grid=False)),
         y=d.names_axis("name", "ascending"),
         color=alt.Color("sender:N", scale=_SENDER_COLOURS, title="sent by", legend=_TOP_LEGEND),
         opacity=alt.Opacity("length:Q", scale=_LENGTHS, title="IP length", legend=_LENGTH_LEGEND),
         tooltip=[
-            alt.Tooltip("name:N", title=" · ".join(names)),
+            alt.Tooltip("name:N"),
             alt.Tooltip("place:O", title="packet"),
             alt.Tooltip("sender:N", title="mostly sent by"),
             alt.Tooltip("agreed:Q", title="of the flows", format=".0%"),
@@ -294,13 +301,14 @@ def _joined(names: list[str]) -> str:
     return f"datum.{names[0]} == datum.{names[-1]} ? datum.{names[0]} : {joined}"
 
 
-_LENGTHS = alt.Scale(domain=[40, 1500], range=[0.15, 1], clamp=True)
+_LENGTHS = alt.Scale(domain=[40, 1500], range=[0.22, 1], clamp=True)
 _LENGTH_LEGEND = alt.Legend(orient="top", values=[40, 500, 1000, 1500], symbolType="square", symbolFillColor=d.REST)
 
 
 def _balance(summary: Summary) -> Any:
     """Labels with their flows; of many the first thirty."""
-    named = [name for name in ("app", "action") if name in summary.cells.schema.names]
+    balance = summary.balance
+    named = [name for name in ("app", "action") if set(balance[name].to_pylist()) - {NONE}] or ["app"]
     label = _joined(named)
     chart = alt.Chart(d.named("rows")).transform_calculate(name=label, total="datum.flows")
     order = d.descending("flows", "name")
@@ -319,12 +327,14 @@ def _balance(summary: Summary) -> Any:
 
 
 def _separability(summary: Summary) -> Any:
-    """The features that tell the most of the label."""
+    """The features that tell the most of the label: five, and up to 25 of those that tell something."""
     listed = summary.separability.slice(0, 25)
     names = sorted(set(listed["group"].to_pylist()))
     chart = alt.Chart(d.named("rows")).transform_calculate(total="datum.bits")
     order = d.descending("bits", "feature")
-    chart = chart.transform_window(rank="row_number()", sort=order).transform_filter("datum.rank <= 25")
+    chart = chart.transform_window(rank="row_number()", sort=order).transform_filter(
+        "datum.rank <= 25 && (datum.rank <= 5 || datum.share >= 0.005)"
+    )
     colours = alt.Scale(domain=names, range=[*COLOURS, *[d.REST] * len(names)][: len(names)])
     marks = chart.mark_bar().encode(
         x=alt.X("share:Q", title="share of the label that it tells", axis=alt.Axis(format="%", tickCount=4)),
@@ -373,8 +383,8 @@ def _distributions(section: str) -> Iterator[Chart]:
         if quantity.section == section:
             title = quantity.title[0].upper() + quantity.title[1:]
             caption = (
-                "Above, flows in bins of equal ratio; below, the share of each label's flows that is at most so large. "
-                f"Values below {_LEAST[quantity.unit]} are in the first bin, which stands in front."
+                "Above, flows in bins of equal ratio; below, the share of each label's flows that is at most so large "
+                f"(a dot: all). Values below {_LEAST[quantity.unit]} are in the first bin, which stands in front."
             )
             yield Chart(quantity.name, section, title, caption, quantity.name, _distribution(quantity))
 
@@ -403,7 +413,7 @@ CHARTS: tuple[Chart, ...] = (
     ),
     Chart(
         *("balance", "labels", "Flows of each label"),
-        "Few flows of a label are hardly learnt; of one that has most, guessing it is nearly always right.",
+        "Labels with few flows are hardly learnt, and where one has most, accuracy says nothing of the others.",
         *("balance", _balance),
     ),
     Chart(

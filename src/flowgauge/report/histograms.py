@@ -41,7 +41,7 @@ QUANTITIES = (
         "ack_rtt", "handshake_ack_rtt_s", "time that the client took to answer the SYN+ACK", "s", 1e-6, section="tcp"
     ),
 )
-_MOST_DECADES = 18
+MOST_DECADES = 18
 
 
 def histograms(flows: Flows, cells: Cells) -> dict[str, pa.Table]:
@@ -52,7 +52,7 @@ def histograms(flows: Flows, cells: Cells) -> dict[str, pa.Table]:
 def _histogram(flows: Flows, cells: Cells, quantity: Quantity) -> pa.Table:
     values = flows.numbers(quantity.column)
     known = ~np.isnan(values)
-    bins = _MOST_DECADES * quantity.per_decade
+    bins = MOST_DECADES * quantity.per_decade
     scaled = np.log10(np.maximum(values[known] / quantity.least, 1.0)) * quantity.per_decade
     # A value at an edge belongs above it, also where its logarithm is a hair below.
     places = np.minimum(np.floor(scaled + 1e-9), bins - 1).astype(np.int64)

@@ -51,7 +51,6 @@ def _versions(table: pa.Table) -> Iterator[tuple[str, list[str]]]:
     yield "Report made by", [f"flowgauge {__version__}"]
     if options := stored.get("flowgauge_options"):
         yield "Options", list(_options(json.loads(options)))
-    yield "Columns", [f"{table.num_columns}"]
 
 
 def _options(options: dict[str, Any]) -> Iterator[str]:

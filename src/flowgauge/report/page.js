@@ -92,11 +92,12 @@ const flows = unpacked(DATA.flows);
 const dimensions = DATA.dimensions.map((name) => ({ name, values: values(name), chosen: new Set() }));
 let left = new Set(cells.map((cell) => cell.cell));
 
-/** The values of a dimension, that of the most flows first. */
+/** The values of a dimension, that of the most flows first; what is no value, or all the others, last. */
 function values(name) {
   const counts = new Map();
   for (const cell of cells) counts.set(cell[name], (counts.get(cell[name]) ?? 0) + cell.flows);
-  return [...counts.keys()].sort((a, b) => counts.get(b) - counts.get(a) || (a < b ? -1 : 1));
+  const last = ["(none)", "(other)"];
+  return [...counts.keys()].sort((a, b) => last.indexOf(a) - last.indexOf(b) || counts.get(b) - counts.get(a) || (a < b ? -1 : 1));
 }
 
 const allows = (dimension, cell) => !dimension.chosen.size || dimension.chosen.has(cell[dimension.name]);
@@ -254,13 +255,13 @@ function theme(width) {
     background: null, font, aria: false, padding: 2,
     view: { stroke: null, continuousHeight: 230, discreteHeight: { step: 22 } },
     axis: { ...text, gridColor: grid, domainColor: line, tickColor: line, tickSize: 4, labelPadding: 5, titlePadding: 9,
-      labelLimit: 170, labelOverlap: true },
+      labelLimit: 170, labelOverlap: true, labelSeparation: 6 },
     axisQuantitative: { domain: false, ticks: false, tickCount: 5 },
     axisX: { labelFlush: false },
     axisXDiscrete: { labelOverlap: false, labelLimit: 120 },
     legend: { ...text, labelColor: ink, orient: "top", direction: "horizontal", title: null, symbolType: "square", symbolSize: 90,
       symbolStrokeWidth: 0, columnPadding: 14, rowPadding: 4, labelLimit: 150, offset: 8, titleOrient: "left", titlePadding: 8, gradientThickness: 9,
-      layout: { top: { direction: width < 560 ? "vertical" : "horizontal", anchor: "start", margin: 6 } } },
+      layout: { top: { direction: width < 560 ? "vertical" : "horizontal", anchor: "start", margin: width < 560 ? 6 : 18 } } },
     header: { ...text, labelColor: ink, labelFontWeight: 600, labelLimit: 220 },
     title: { font, color: ink, fontSize: 13, fontWeight: 600, anchor: "start", subtitleColor: soft },
     range: { category: range("c", 9, colour), ramp, heatmap: ramp, ordinal: ramp.slice(1), diverging: range("d", 5, mixable) },
@@ -309,7 +310,7 @@ function inTheme(unit, spec, width) {
     const names = encoding?.scale?.domain;
     if (encoding?.scale?.scheme) delete encoding.scale.scheme;
     if (encoding?.type === "quantitative" && encoding.legend !== null) {
-      encoding.legend = { ...encoding.legend, gradientLength: Math.min(260, width / 2), labelOverlap: "greedy" };
+      encoding.legend = { ...encoding.legend, gradientLength: Math.min(260, width / 2), labelOverlap: "greedy", labelSeparation: 5 };
     }
     if (!Array.isArray(names) || !encoding.scale.range) continue;
     encoding.scale.range = coloursOf(names);

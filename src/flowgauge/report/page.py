@@ -15,6 +15,7 @@ import math
 import re
 from collections.abc import Iterable
 from importlib import resources
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -37,16 +38,17 @@ class Origin(NamedTuple):
     made: tuple[tuple[str, list[str]], ...]
 
 
-def render(summary: Summary, origin: Origin) -> str:
-    """The page as HTML; the same summary and origin give the same text. Raises MissingDependency."""
-    scripts = {"bundle": _closed(_bundle()), "script": _closed(_asset("page.js"))}
+def render(summary: Summary, origin: Origin, scripts: str | None = None) -> str:
+    """The page as HTML; the same summary and origin give the same text. `scripts` are those of :func:`bundle`, where
+    they have been made already. Raises MissingDependency."""
+    own = {"bundle": _closed(bundle() if scripts is None else scripts), "script": _closed(_asset("page.js"))}
     parts = {
-        "policy": _policy(scripts.values()),
+        "policy": _policy(own.values()),
         "generator": f"flowgauge {__version__}",
         "title": html.escape(origin.title),
         "style": _asset("page.css"),
         "data": _json(_data(summary, origin)),
-        **scripts,
+        **own,
     }
     return _MARKER.sub(lambda marker: parts[marker[1]], _asset("page.html"))
 
@@ -55,12 +57,18 @@ def _asset(name: str) -> str:
     return resources.files("flowgauge.report").joinpath(name).read_text("utf-8")
 
 
-def _bundle() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script."""
-    try:
-        import vl_convert
-    except ImportError as error:
-        raise MissingDependency("a report needs Altair and vl-convert: pip install 'flowgauge[report]'") from error
+def check() -> None:
+    """Raises MissingDependency where what draws is not installed."""
+    missing = [name for name in ("altair", "vl_convert") if find_spec(name) is None]
+    if missing:
+        raise MissingDependency(f"a report needs {' and '.join(missing)}: pip install 'flowgauge[report]'")
+
+
+def bundle() -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script; it takes seconds to make, once in a process."""
+    check()
+    import vl_convert
+
     script: str = vl_convert.javascript_bundle()  # type: ignore[call-arg]  # which its types ask for, and it does not
     return script
 

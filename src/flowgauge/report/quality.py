@@ -394,7 +394,9 @@ def _unequal(names: list[str], counts: NDArray[np.int64]) -> Finding:
     value = f"{ratio:,.0f} : 1"
     if ratio < UNEQUAL:
         return Finding("Unequal labels", "ok", value, "No label drowns another.", "")
-    text = f"{names[most]} has {ratio:,.0f} times as many flows as {names[least]}: guessing it is nearly always right."
+    text = (
+        f"{names[most]} has {ratio:,.0f} times as many flows as {names[least]}: accuracy says nothing of the rare one."
+    )
     return Finding("Unequal labels", "warn", value, text, "Weigh or sample the labels; tell F1 by label, not accuracy.")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from flowgauge.report.cells import Cells, make_cells
+from flowgauge.report.cells import make_cells
 from flowgauge.report.fingerprints import fingerprints
 from flowgauge.report.flows import Flows
 from flowgauge.report.health import health
@@ -74,13 +74,8 @@ def summarise(table: pa.Table, run: RunStats | None = None) -> Summary:
         balance(flows),
         largest_flows(flows, cells),
         span,
-        main_dimension(cells),
+        cells.main,
     )
-
-
-def main_dimension(cells: Cells) -> str:
-    """What flows are told apart by: the first of app, service and protocol that there is."""
-    return next(name for name in ("app", "service", "protocol") if name in cells.dimensions)
 
 
 def headline(flows: Flows) -> dict[str, Any]:
