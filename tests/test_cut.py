@@ -212,6 +212,23 @@ def test_a_reused_connection_is_cut_alone(tmp_path: Path) -> None:
     assert [packet[0] for packet in cut_packets(second)] == [frame.time for frame in frames[4:]]
 
 
+def test_a_connection_over_two_files(tmp_path: Path) -> None:
+    """A record of a joined trace has its packets of every file, also where these are in another folder now."""
+    frames = [*connection(0, 100), sent(5, FRAME)]
+    for name, part in (("b.pcap", frames[:2]), ("a.pcap", frames[2:])):  # in order of time, not of names
+        (tmp_path / name).write_bytes(capture(part))
+    table = fg.read([tmp_path / "a.pcap", tmp_path / "b.pcap"], join=True)
+    rows = table.filter(pc.equal(table["server_port"], 80))
+    assert rows["packets"].to_pylist() == [4]
+    assert [packet[0] for packet in cut_packets(rows)] == [frame.time for frame in frames[:4]]
+    (tmp_path / "moved").mkdir()
+    for name in ("a.pcap", "b.pcap"):
+        (tmp_path / name).rename(tmp_path / "moved" / name)
+    assert len(cut_packets(rows, source_dir=tmp_path / "moved")) == 4
+    with pytest.raises(fg.ConfigError, match="extract it again"):
+        cut_packets(rows.replace_schema_metadata({b"flowgauge_options": rows.schema.metadata[b"flowgauge_options"]}))
+
+
 def test_early_records_have_all_their_packets(tmp_path: Path) -> None:
     """Packets behind those that count belong to the row too: it tells how many there are."""
     table = read(capture(connection(0, 100)), tmp_path, first_packets=2)

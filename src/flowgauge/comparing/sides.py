@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from flowgauge.captureinfo import utc
 from flowgauge.comparing.tables import Table, filled, is_null, is_text, one_array, schema_of
 from flowgauge.schema import SIMILAR, native_columns
 from flowgauge.schemas import SCHEMAS
@@ -122,7 +121,7 @@ class Side:
         client, client_port, server, server_port, protocol, start = self._words
         name = _NAMES.get(int(protocol[row]), f"protocol {protocol[row]}")
         ends = f"{_end(client[row], client_port[row])} → {_end(server[row], server_port[row])}"
-        return f"{ends} {name} {utc(int(start[row]))}"
+        return f"{ends} {name} {np.datetime64(int(start[row]), 'ns')}Z"
 
     def use_native_names(self) -> None:
         """Call the columns what native ones are called; those that are none are left out."""

@@ -132,7 +132,16 @@ def _write_pcap(capture: Capture, bits: Bits, last: int, output: Output) -> int:
     from flowgauge import __version__
 
     interface = capture.interfaces[0]
-    of = (capture.name, interface.link, interface.snaplen, None, "", "", "", f"flowgauge {__version__}")
+    of = (
+        os.path.basename(capture.name),
+        interface.link,
+        interface.snaplen,
+        None,
+        "",
+        "",
+        "",
+        f"flowgauge {__version__}",
+    )
     output.write(pcapng.head(pcapng.Description(*of), ""))
     batch, blocks, written, number = make_batch(), _Enhanced(), 0, 0
     while number < last:
