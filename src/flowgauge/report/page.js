@@ -6,17 +6,17 @@
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const ROWS_A_PAGE = 25, CHIPS_SHOWN = 10;
 const WORDS = { bad: "Bad", warn: "Warning", note: "Note", ok: "Good" };
-const SECTIONS = [
-  ["headline", "At a glance", ""],
-  ["time", "Over time", ""],
-  ["talkers", "Who talks to whom", ""],
-  ["anatomy", "Anatomy of flows", ""],
-  ["tcp", "TCP health", ""],
-  ["fingerprints", "Fingerprints", ""],
-  ["labels", "Labels", ""],
+const SECTIONS = [ // name, title and, where it helps, a line below it
+  ["headline", "At a glance"],
+  ["time", "Over time"],
+  ["talkers", "Who talks to whom"],
+  ["anatomy", "Anatomy of flows"],
+  ["tcp", "TCP health"],
+  ["fingerprints", "Fingerprints"],
+  ["labels", "Labels"],
   ["quality", "Data quality", "Is this good data? What was looked for, what was found, and what to do about it."],
-  ["flows", "Flows", ""],
-  ["made", "How it was made", ""],
+  ["flows", "Flows"],
+  ["made", "How it was made"],
 ];
 const find = (selector, within = document) => within.querySelector(selector);
 const whole = new Intl.NumberFormat("en");
@@ -230,7 +230,7 @@ function qualityCard() {
 
 // Charts --------------------------------------------------------------------------------------------------------------
 
-const charts = DATA.charts.map((chart) => ({ ...chart, rows: tables[chart.table], view: null, stale: true, seen: false, width: 0 }));
+const charts = DATA.charts.map((chart) => ({ ...chart, rows: tables[chart.table], view: null, width: 0 }));
 let drawing = Promise.resolve();
 
 /** A colour of the theme: as long as it is only painted with, the style sheet says which (so paper is always light). */
@@ -347,7 +347,7 @@ async function draw(chart) {
     chart.controls.replaceChildren();
     made = await embed();
   }
-  Object.assign(chart, { view: made.view, stale: false, width });
+  Object.assign(chart, { view: made.view, width });
   for (const [name, value] of signals) made.view.signal(name, value);
   if (signals.length) await made.view.runAsync();
   describe(chart);
@@ -382,23 +382,17 @@ function report(error) {
   console.error(error);
 }
 
-/** Charts in sight first, the others when there is time: they are to be there for the printer. */
+/** Draw all charts, from the top: those out of sight are to be there for the printer. Again where a width changes. */
 function drawAll() {
-  const begin = (chart) => {
-    if (chart.seen) return;
-    chart.seen = true;
-    enqueue(chart);
-  };
-  const tall = innerHeight;
-  const near = charts.filter((chart) => chart.plot.getBoundingClientRect().top < tall);
-  near.forEach(begin);
-  charts.forEach(begin);
+  charts.forEach(enqueue);
   let wait = 0;
   new ResizeObserver(() => {
     clearTimeout(wait);
-    wait = setTimeout(() => charts.filter((one) => one.view && one.plot.clientWidth && one.plot.clientWidth !== one.width).forEach(enqueue), 120);
+    wait = setTimeout(() => charts.filter(isResized).forEach(enqueue), 120);
   }).observe(find("main"));
 }
+
+const isResized = ({ view, plot, width }) => view && plot.clientWidth && plot.clientWidth !== width;
 
 /** Charts of one table that show it by this or that are one figure, with a choice. */
 function makeFigure(list) {
@@ -618,9 +612,9 @@ function makeSections() {
     const figures = figuresOf(name);
     const rest = (fixed[name]?.() ?? []).filter(Boolean);
     if (!figures.length && !rest.length) continue;
-    const all = ["labels", "quality", "made"].includes(name) ? element("p", { class: "whole", hidden: true }, "Of all flows: the filter does not change it.") : null;
+    const whole = ["labels", "quality"].includes(name) ? element("p", { class: "whole", hidden: true }, "Of all flows: the filter does not change it.") : null;
     find("main").append(element("section", { id: name, "aria-labelledby": `h-${name}` },
-      element("header", {}, element("h2", { id: `h-${name}`, tabindex: -1, class: name === "headline" ? "unseen" : null }, title), lead ? element("p", {}, lead) : null, name === "made" ? null : all),
+      element("header", {}, element("h2", { id: `h-${name}`, tabindex: -1, class: name === "headline" ? "unseen" : null }, title), lead ? element("p", {}, lead) : null, whole),
       figures.length ? element("div", { class: "charts" }, ...figures) : null, ...rest));
     find("#sections ul").append(element("li", {}, element("a", { href: `#${name}`, onclick: jump }, title)));
   }
