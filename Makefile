@@ -8,24 +8,37 @@ N ?= 2000000
 OTHER_WAYS := not slow and not compiled and not oracle and not netns
 
 .DEFAULT_GOAL := test
-.PHONY: demo test lint lane-shipped lane-uncompiled lane-checked lane-differential lane-thorough wheel bench clean
+.PHONY: demo docs test lint lane-shipped lane-uncompiled lane-checked lane-differential lane-thorough wheel bench clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.product: pyproject.toml | $(BIN)/python
-	$(PIP) install --editable '.[report]'
+	$(PIP) install --editable .
 	@touch $@
 
 $(VENV)/.test: pyproject.toml | $(BIN)/python
-	$(PIP) install --editable '.[test]'
+	$(PIP) install --editable '.[test,docs]'
+	@touch $@ $(VENV)/.docs $(VENV)/.report $(VENV)/.product
+
+$(VENV)/.docs: pyproject.toml | $(BIN)/python
+	$(PIP) install --editable '.[docs]'
+	@touch $@ $(VENV)/.product
+
+$(VENV)/.report: pyproject.toml | $(BIN)/python
+	$(PIP) install --editable '.[report]'
 	@touch $@ $(VENV)/.product
 
 # Labelled captures in, flow records and a page to look at out.
-demo: $(VENV)/.product
+demo: $(VENV)/.report
 	$(BIN)/flowgauge extract examples/captures -o flows.csv --label '{app}_{action}_*.pcap'
 	@echo; echo "flows.csv, its first columns:"; cut -d, -f8-12,20-22,38,39 flows.csv | head -8
 	@echo; $(BIN)/flowgauge report examples/captures -o report.html --label '{app}_{action}_*.pcap'
+
+# The documentation as a site that needs no network; a warning is an error.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "open site/index.html"
 
 test: lint lane-shipped lane-uncompiled lane-checked lane-differential
 
@@ -74,4 +87,4 @@ bench: $(VENV)/.product
 	$(BIN)/python benchmarks/library.py --packets $(N)
 
 clean:
-	rm -rf $(VENV) $(VENV)-wheel dist flows.csv report.html report-screenshots benchmarks/data .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) $(VENV)-wheel dist site flows.csv report.html report-screenshots benchmarks/data .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

@@ -16,7 +16,7 @@ BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 Results = dict[str, Any]
 
 
-def _table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     head = list(header)
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows))
 
@@ -36,7 +36,7 @@ def rates(results: Results) -> str:
         )
         for name, trace in traces.items()
     ]
-    return _table(("packets/s", *(f"to {kind}" for kind in kinds)), rows)
+    return table(("packets/s", *(f"to {kind}" for kind in kinds)), rows)
 
 
 def peers(results: Results) -> str:
@@ -47,7 +47,7 @@ def peers(results: Results) -> str:
     for name, peer in measured.items():
         cells = (f"{ratio['median']:.1f}" if (ratio := peer["ratios"][kind]) else "too short" for kind in kinds)
         rows.append((f"{name} {peer['version']}", *cells))
-    return _table(("times as fast as", *(f"to {kind}" for kind in kinds)), rows) if rows else ""
+    return table(("times as fast as", *(f"to {kind}" for kind in kinds)), rows) if rows else ""
 
 
 def notes(results: Results) -> str:

@@ -141,13 +141,14 @@ class Lab:
     One-armed, server and gateway are in the LAN, and the server is the LAN's router.
     """
 
+    names = ("lan0", "wan0")  # of the gateway's interfaces
+
     def __init__(self, folder: Path, one_armed: bool = False) -> None:
         self.folder = folder
         self._hosts: list[Host] = []
         self._agent: subprocess.Popen[str] | None = None
         self._tag = "1" if one_armed else "2"
-        self.lan_interface = "arm0" if one_armed else "lan0"
-        self.uplink = "arm0" if one_armed else "wan0"
+        self.lan_interface, self.uplink = ("arm0", "arm0") if one_armed else self.names
         try:
             self._build(one_armed)
         except BaseException:
@@ -193,7 +194,7 @@ class Lab:
     def _build_wan(self) -> None:
         wan = self._switch("wan")
         self.proxy = self._host("px")
-        for host, interface, address in ((self.gateway, "wan0", OUTSIDE), (self.proxy, "eth0", PROXY)):
+        for host, interface, address in ((self.gateway, self.uplink, OUTSIDE), (self.proxy, "eth0", PROXY)):
             host.plug(interface, wan, f"{address}/24", f"fd00:113::{address.rpartition('.')[2]}/64")
             host.sh("ip", "route", "add", "default", "via", ROUTER)
         self.server.plug("eth0", wan, f"{ROUTER}/24", "fd00:113::1/64")

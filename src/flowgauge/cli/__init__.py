@@ -9,20 +9,7 @@ from typing import Annotated
 
 import typer
 
-from flowgauge.cli import (
-    cache,
-    columns,
-    compare,
-    cut,
-    extract,
-    gateway,
-    info,
-    interfaces,
-    live,
-    record,
-    report,
-    warmup,
-)
+from flowgauge.cli import cache, columns, compare, cut, extract, gateway, info, interfaces, live, record, report, warmup
 from flowgauge.cli.group import EXIT_CODES, Commands
 
 __all__ = ["app", "main"]
