@@ -6,8 +6,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
+import flowgauge as fg
 from envelopes import vxlan
 from packets import A, B, Layer, Sent, capture, eth, extension, icmp, ip4, ip6, other, sctp, sent, sll, sll2, tcp, udp
 from trust import nfstream
@@ -24,6 +26,7 @@ from trust.nfstream import (
     UNREAD,
 )
 
+CAPTURES = Path(__file__).parent.parent / "examples" / "captures"
 SLL, SLL2 = 113, 276
 WEEK = 7 * 86400.0
 SEGMENT = tcp(1024, 80, "A", 1, 1, bytes(1000))
@@ -103,3 +106,16 @@ def test_the_preset_has_the_rules_of_nfstream(tmp_path: Path, frames: list[Sent]
     agreement = agreement_on(tmp_path, frames)
     assert agreement.whole == agreement.compared > 0
     assert not agreement.excluded
+
+
+def test_compare_matches_the_records_of_nfstream() -> None:
+    """`fg.compare` finds each of NFStream's records among ours, and no column but the running number differs."""
+    pytest.importorskip("nfstream")
+    captures = sorted(CAPTURES.glob("*.pcap"))
+    theirs = [row for read in nfstream.flows_of(captures).values() if read is not None for row in read.rows]
+    options = {"schema": "nfstream", "preset": "nfstream", "features": "size,iat,flags,tcp,splt", "splt": nfstream.SPLT}
+    found = fg.compare(fg.read(captures, **options), pa.Table.from_pylist(theirs))
+    assert found.matched == len(theirs) > 60
+    assert not found.only_a.number and not found.only_b.number and not found.swapped.number
+    assert [column.column for column in found.columns] == ["id"]
+    assert not found.only_in_a and not found.only_in_b

@@ -141,7 +141,7 @@ EXTENSIONS = cause(
 DROPPED = (OFFLOADED, FRAGMENTS)
 
 
-class _Theirs(NamedTuple):
+class Theirs(NamedTuple):
     """NFStream's rows, and of each packet its time in ms, key and tunnel; None where it drops it."""
 
     rows: list[Row]
@@ -165,7 +165,7 @@ def compare(paths: list[Path] | None = None) -> Agreement:
     agreement = Agreement("NFStream", FIELDS)
     paths = paths or captures()
     with ThreadPoolExecutor(2) as pool:
-        halves = [pool.submit(_theirs, paths[half::2]) for half in range(2)]
+        halves = [pool.submit(flows_of, paths[half::2]) for half in range(2)]
         ours = {path: _ours(path) for path in paths}
         found = {path: read for half in halves for path, read in half.result().items()}
     for path in paths:
@@ -173,9 +173,9 @@ def compare(paths: list[Path] | None = None) -> Agreement:
     return agreement
 
 
-def _theirs(paths: list[Path]) -> dict[Path, _Theirs | None]:
+def flows_of(paths: list[Path]) -> dict[Path, Theirs | None]:
     """What NFStream has of each file; None where it cannot open the file or dies of it."""
-    found: dict[Path, _Theirs | None] = {}
+    found: dict[Path, Theirs | None] = {}
     while waiting := [path for path in paths if path not in found]:
         command = [sys.executable, "-c", RUN, str(SPLT), *map(str, waiting)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=3600, errors="replace", check=False)
@@ -183,7 +183,7 @@ def _theirs(paths: list[Path]) -> dict[Path, _Theirs | None]:
         for line in done.stdout.splitlines():
             if line.startswith("flows of "):
                 path, read = json.loads(line.removeprefix("flows of "))
-                found[Path(path)] = None if read is None else _Theirs(read[0], list(map(_their_packet, read[1])))
+                found[Path(path)] = None if read is None else Theirs(read[0], list(map(_their_packet, read[1])))
         if len(found) - before < len(waiting):
             found[waiting[len(found) - before]] = None
     return found
@@ -284,7 +284,7 @@ def _by_key(rows: list[Row]) -> dict[Key, list[Row]]:
     return {key: sorted(rows, key=lambda row: row["bidirectional_first_seen_ms"]) for key, rows in found.items()}
 
 
-def _compare(path: Path, theirs: _Theirs | None, ours: list[Row] | None, agreement: Agreement) -> None:
+def _compare(path: Path, theirs: Theirs | None, ours: list[Row] | None, agreement: Agreement) -> None:
     content = path.read_bytes()
     frames = _frames(content)
     if theirs is None or ours is None or len(frames) != len(theirs.packets):
@@ -307,7 +307,7 @@ def _compare(path: Path, theirs: _Theirs | None, ours: list[Row] | None, agreeme
         _pair(rows, own, why, f"{path.name} {sorted(key[0])} {key[1:]}", agreement)
 
 
-def _without_dropped(frames: list[Frame], theirs: _Theirs) -> dict[Key, list[Row]]:
+def _without_dropped(frames: list[Frame], theirs: Theirs) -> dict[Key, list[Row]]:
     """The rows of a capture that has only what NFStream reads."""
     kept = [frame for frame, read in zip(frames, theirs.packets, strict=True) if read]
     sent = [Sent(frame.time, frame.data, frame.length, frame.link) for frame in kept]
