@@ -554,7 +554,8 @@ def extract(
             sink.write(converted)
             run.watch.lap("sink")
         run.stats.rows = rows
-        sink.note(STATS, json.dumps(run.stats.results(with_names=run.config.anonymize is None), sort_keys=True))
+        noted = run.stats.results(with_names=run.config.anonymize is None)
+        sink.note(STATS, json.dumps(noted, sort_keys=True, default=int))  # uncompiled, some are NumPy's
     return run.stats
 
 
