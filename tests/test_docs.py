@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import json
 import re
 import shutil
@@ -16,7 +15,7 @@ import pytest
 
 import flowgauge
 from benchresults import RESULTS
-from docpages import BLOCK, DOCS, PAGES, ROOT, Session, assert_shown, blocks, counts
+from docpages import BLOCK, DOCS, PAGES, ROOT, Session, assert_shown, blocks, counts, script
 
 LINKED = [*PAGES, *(ROOT / name for name in ("CHANGELOG.md", "benchmarks/README.md"))]
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -32,11 +31,7 @@ def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
 
 @pytest.fixture(scope="module")
 def generator() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("docs_generate", ROOT / "docs" / "generate.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("generate")
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import xml.etree.ElementTree
 from pathlib import Path
@@ -11,16 +10,12 @@ from types import ModuleType
 import pytest
 
 from benchresults import RESULTS
-from docpages import ROOT
+from docpages import ROOT, script
 
 
 @pytest.fixture(scope="module")
 def figures() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("docs_figures", ROOT / "docs" / "figures.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("figures")
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from flowgauge.errors import ConfigError, SourceError
 from flowgauge.schema import arrow_type, native_columns
 from flowgauge.schemas import SCHEMAS
 from flowgauge.schemas.zeek import ZEEK_TYPES
-from flowgauge.sinks import COMPRESSIONS, FORMATS
+from flowgauge.sinks import by_extension, known_extensions
 from flowgauge.stats import STATS, RunStats, total
 
 _PLACE = re.compile(r"_(\d+)$")
@@ -117,7 +117,7 @@ def open_table(source: Any, side: str) -> Table:
 def is_flow_file(path: str | os.PathLike[str]) -> bool:
     """Whether a file is a table rather than a capture: by its first bytes, texts by their extension."""
     name = os.fspath(path)
-    return _magic(name) is not None or _extension(name) in _extensions()
+    return (_magic(name) or by_extension(name)[0]) is not None
 
 
 def read_flows(paths: Iterable[str | os.PathLike[str]]) -> Table:
@@ -168,15 +168,6 @@ def _in_texts(table: Table) -> pa.Table:
     return pa.table({name: table.column(name) for name in table.names})
 
 
-def _extension(path: str) -> str:
-    stem, extension = os.path.splitext(path.lower())
-    return os.path.splitext(stem)[1] if extension in COMPRESSIONS else extension
-
-
-def _extensions() -> list[str]:
-    return [extension for extensions in FORMATS.values() for extension in extensions]
-
-
 def _magic(path: str) -> str | None:
     """The format that the first bytes of a file say, None where they say none."""
     try:
@@ -188,13 +179,10 @@ def _magic(path: str) -> str | None:
 
 
 def _format(path: str) -> str:
-    if (format := _magic(path)) is not None:
-        return format
-    extension = _extension(path)
-    for format, extensions in FORMATS.items():
-        if extension in extensions:
-            return format
-    raise ConfigError(f"{path}: no table by its extension; there are {', '.join(_extensions())}")
+    format = _magic(path) or by_extension(path)[0]
+    if format is None:
+        raise ConfigError(f"{path}: no table by its extension; there are {known_extensions()}")
+    return format
 
 
 def in_memory(name: str, table: pa.Table, typed: bool = True, step: float = 0.0) -> Table:

@@ -555,7 +555,7 @@ def extract(
             run.watch.lap("sink")
         run.stats.rows = rows
         noted = run.stats.results(with_names=run.config.anonymize is None)
-        sink.note(STATS, json.dumps(noted, sort_keys=True, default=int))  # uncompiled, some are NumPy's
+        sink.note(STATS, json.dumps(noted, sort_keys=True))
     return run.stats
 
 

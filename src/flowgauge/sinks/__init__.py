@@ -44,11 +44,8 @@ def open_sink(
     """
     is_path = output != "-" and isinstance(output, (str, os.PathLike))
     name = str(output) if is_path else "" if output == "-" else str(getattr(output, "name", ""))
-    stem, extension = os.path.splitext(name.lower())
-    compression = COMPRESSIONS.get(extension)
-    if compression is not None:
-        extension = os.path.splitext(stem)[1]
-    chosen = _chosen(format) if format is not None else _by_extension(extension, name if is_path else None)
+    found, compression = by_extension(name)
+    chosen = _chosen(format) if format is not None else _by_name(found, name if is_path else None)
     return Sink(
         Output(output), schema.with_metadata(metadata or schema.metadata or {}), _opener(chosen, compression, omit_null)
     )
@@ -60,15 +57,27 @@ def _chosen(format: str) -> str:
     return format
 
 
-def _by_extension(extension: str, path: str | None) -> str:
-    """The format of an extension; for a stream (`path` None) without a known one, CSV."""
-    for format, extensions in FORMATS.items():
-        if extension in extensions:
-            return format
-    if path is None:
-        return "csv"
-    known = ", ".join(extension for extensions in FORMATS.values() for extension in extensions)
-    raise ConfigError(f"no format is known by the extension of {path}: name a file {known}, or give the format")
+def by_extension(path: str) -> tuple[str | None, str | None]:
+    """The format that the end of a path stands for, and the compression behind it; None without a known one."""
+    stem, extension = os.path.splitext(path.lower())
+    compression = COMPRESSIONS.get(extension)
+    if compression is not None:
+        extension = os.path.splitext(stem)[1]
+    return next((format for format, extensions in FORMATS.items() if extension in extensions), None), compression
+
+
+def known_extensions() -> str:
+    """All that stand for a format, to be shown."""
+    return ", ".join(extension for extensions in FORMATS.values() for extension in extensions)
+
+
+def _by_name(found: str | None, path: str | None) -> str:
+    """The format that was found; for a stream (`path` None) without one, CSV."""
+    if found is not None or path is None:
+        return found or "csv"
+    raise ConfigError(
+        f"no format is known by the extension of {path}: name a file {known_extensions()}, or give the format"
+    )
 
 
 def _opener(format: str, compression: str | None, omit_null: bool) -> Opener:

@@ -83,7 +83,7 @@ class Reorder:
         self._state.delivered += self._given
         done = 0
         while True:
-            rows = k.fill_rows(self._held, batch, self._base)
+            rows = int(k.fill_rows(self._held, batch, self._base))
             final = self._ended and rows == int(self._state.ordered - self._state.delivered)
             done = run_clock(batch, 0, rows, final, self._clock.state, self._counts)
             if done or self._ended or not self._read():
