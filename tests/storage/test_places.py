@@ -47,10 +47,11 @@ def below(place: str, entries: list[storage.Entry]) -> list[str]:
     return [entry.url.removeprefix(place).lstrip("/") for entry in entries]
 
 
-def test_what_is_put_is_read(place: str) -> None:
-    """Bytes come back as they are, at once, in pieces, from the begin and from anywhere; they can be replaced."""
-    fill(place, "a/x.bin")
-    url = storage.join(place, "a", "x.bin")
+@pytest.mark.parametrize("name", ["x.bin", "x.gz"])
+def test_what_is_put_is_read(place: str, name: str) -> None:
+    """Bytes come back as they are, at once, in pieces, from the begin and from anywhere, whatever the name says."""
+    fill(place, f"a/{name}")
+    url = storage.join(place, "a", name)
     data = os.urandom(300_000)
     storage.put(url, data)
     assert storage.read(url) == data
