@@ -21,12 +21,15 @@ if TYPE_CHECKING:
 def extract(
     options: dict[str, Any],
     inputs: Annotated[
-        list[str], typer.Argument(metavar="INPUTS...", help="Captures, folders of captures, or - for standard input.")
+        list[str],
+        typer.Argument(
+            metavar="INPUTS...", help="Captures, folders, URLs, patterns in quotes, or - for standard input."
+        ),
     ],
     output: Annotated[
         str | None,
         typer.Option(
-            "--output", "-o", metavar="FILE", help="File to write; - is standard output (the default in a pipe)."
+            "--output", "-o", metavar="FILE", help="File or URL to write; - is standard output (the default in a pipe)."
         ),
     ] = None,
     label: Annotated[
