@@ -83,7 +83,7 @@ class Lane:
     def __init__(self, plan: Plan, shards: int = 1) -> None:
         config = plan.config
         self._plan = plan
-        self._turn = _nothing
+        self._turn: Callable[[Lane, str], None] = _nothing
         self.stats = RunStats()
         self.watch = Stopwatch()
         self.position = 0  # stored bytes of the capture at work, and of all before it
