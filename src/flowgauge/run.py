@@ -528,8 +528,8 @@ def warmup(groups: Iterable[str] = DEFAULT_FEATURES) -> None:
 
 
 def profile(inputs: Input | Iterable[Input], **options: Any) -> dict[str, float]:
-    """Seconds spent in each stage, from `read` to `finalize`, while metering the inputs."""
-    run = Run(inputs, Hooks(), **options)
+    """Seconds spent in each stage, from `read` to `finalize`, while metering the inputs; by default in one thread."""
+    run = Run(inputs, Hooks(), **{"threads": 1, **options})
     for _ in run.batches():
         pass
     stats = run.stats
