@@ -264,7 +264,7 @@ class Run:
         chunks: list[list[Job]] = []
         room = 0
         for job, size in zip(ordered, sizes, strict=True):
-            if size is None or size > room or len(chunks[-1]) == _MOST_TOGETHER:
+            if not chunks or size is None or size > room or len(chunks[-1]) == _MOST_TOGETHER:
                 chunks.append([])
                 room = _TOGETHER
             chunks[-1].append(job)
