@@ -75,7 +75,7 @@ def best(runs: int, inputs: Sequence[str], threads: int, *options: str) -> dict[
 
 
 def costs(runs: int) -> dict[str, Any]:
-    """Seconds of a run's begin, and for a packet, a flow and a byte, on one core; and the runs that they are told by."""
+    """Seconds of a start, and for a packet, a flow and a byte, on one core; and the runs that they are told by."""
     measured = [best(runs, [str(trace_file("one", 1))], 1)]
     measured += [best(runs, [str(snapped(PACKETS, *shape))], 1) for shape in SHAPES]
     measured += [best(runs, [str(snapped(PACKETS // 4, *shape))], 1) for shape in SHAPES]
@@ -121,7 +121,9 @@ def threads(runs: int) -> dict[str, Any]:
         ratios = [a["seconds"] / b["seconds"] for a, b in zip(found[1], found[2], strict=True)]
         answer[name] = {
             "seconds": seconds,
-            "cpu_seconds": {number: min(each["cpu_seconds"] for each in all_runs) for number, all_runs in found.items()},
+            "cpu_seconds": {
+                number: min(each["cpu_seconds"] for each in all_runs) for number, all_runs in found.items()
+            },
             "packets": found[1][0]["packets"],
             "speedup": statistics.median(ratios),
             "speedup_range": [min(ratios), max(ratios)],
@@ -179,7 +181,8 @@ def machine() -> dict[str, Any]:
     """What this was measured on."""
     name = platform.processor() or platform.machine()
     if os.path.exists("/proc/cpuinfo"):
-        models = [line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")]
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
         name = models[0] if models else name
     return {"processor": name, "cores": len(os.sched_getaffinity(0)), "python": platform.python_version()}
 

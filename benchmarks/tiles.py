@@ -1,7 +1,7 @@
 """A trace of any length, made on the fly: ``python benchmarks/tiles.py --packets 100000000 | flowgauge extract - …``.
 
 A trace of `generate.py` is cut to the first bytes of its frames, kept in memory, and written again and again, each time
-later and between other hosts: so flows of one piece are none of another, and as many are open at a time as in a single one.
+later and between other hosts: so flows of one piece are none of another, and as many are open at a time as in one.
 """
 
 from __future__ import annotations
