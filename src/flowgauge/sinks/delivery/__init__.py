@@ -1,0 +1,1 @@
+"""Delivery: flow records to another system, at least once."""
