@@ -283,7 +283,7 @@ def test_a_defect_of_a_destination_is_told(tmp_path: Path) -> None:
     sink = LiveDelivery(far, SCHEMA, Said().terms(live=True), limits(tmp_path))
     sink.__enter__()
     sink.write(batch(1, 2, 3))
-    with pytest.raises(SinkError, match="ZeroDivisionError.*3 wait in"):
+    with pytest.raises(SinkError, match=r"ZeroDivisionError.*3 wait in"):
         until(lambda: sink.flush())
 
 

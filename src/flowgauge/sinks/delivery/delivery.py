@@ -30,6 +30,9 @@ from flowgauge.sinks.sink import check_columns
 KEY = ("source", "flow_id", "part", "start")
 """Columns that are the same in copies of a row, and in no two rows, whatever runs they are of."""
 
+UID = ("uid",)
+"""The same of schema zeek, whose `uid` is made of these."""
+
 WAIT = 300.0
 """Seconds that a run over captures waits for a destination that is down."""
 
