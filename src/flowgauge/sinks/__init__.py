@@ -13,7 +13,7 @@ from flowgauge.sinks.delivery import Terms, is_destination, known_destinations, 
 from flowgauge.sinks.output import Output
 from flowgauge.sinks.sink import Opener, Sink
 
-__all__ = ["FORMATS", "Sink", "open_sink"]
+__all__ = ["FORMATS", "Sink", "Terms", "is_destination", "known_destinations", "open_sink"]
 
 FORMATS: dict[str, tuple[str, ...]] = {
     "csv": (".csv",),
