@@ -122,7 +122,7 @@ class Delivery(_Base):
     """
 
     def __init__(self, destination: Destination, schema: pa.Schema, terms: Terms, limits: Limits) -> None:
-        waiting = f"it is tried again for {limits.wait:,.0f} s"
+        waiting = f"it is tried again for {limits.wait:,g} s"
         super().__init__(destination, schema, terms, limits, waiting)
         self._pending: list[pa.RecordBatch] = []
         self._rows = 0
