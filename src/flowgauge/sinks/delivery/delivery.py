@@ -10,6 +10,7 @@ thread of its own.
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import threading
 import time
@@ -56,7 +57,7 @@ class Limits(NamedTuple):
     spool_size: int | None = None
 
 
-class _Base:
+class _Base(abc.ABC):
     """What both sinks share: columns, the spool, and how they begin and end."""
 
     def __init__(self, destination: Destination, schema: pa.Schema, terms: Terms, limits: Limits, waiting: str) -> None:
@@ -75,11 +76,11 @@ class _Base:
         elif self._entered:
             self._let_go()
 
+    @abc.abstractmethod
     def close(self) -> None:
         """Hand over what is left."""
-        raise NotImplementedError
 
-    def note(self, name: str, text: str) -> None:
+    def note(self, name: str, text: str) -> None:  # noqa: B027 (what a sink has, and this one does not need)
         """Nothing: a destination has rows only."""
 
     def _tell(self, line: str) -> None:

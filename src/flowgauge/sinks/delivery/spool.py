@@ -94,8 +94,8 @@ class Spool:
         except BlockingIOError:
             file.close()
             return False
-        except ImportError:  # a system without such locks
-            pass
+        except ImportError:  # a system without such locks, and where no folder is renamed with an open file in it
+            file.close()
         self._held[run] = file
         return True
 
