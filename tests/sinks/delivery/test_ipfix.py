@@ -17,9 +17,10 @@ import pytest
 
 import flow_tables
 from flow_tables import BEGIN, flows_of
-from flowgauge.errors import ConfigError, SinkError
+from flowgauge.errors import ConfigError, DestinationDown, SinkError
 from flowgauge.sinks import Terms, open_sink
 from flowgauge.sinks.delivery import ipfix, open_delivery
+from flowgauge.sinks.delivery.url import parse_url
 from native_rows import SCHEMA, batch_of
 from services_here import needs
 from sinks.delivery.ipfix_messages import Message, cut, decode
@@ -197,6 +198,22 @@ def test_flows_wait_for_a_collector_that_goes_away() -> None:
         f"ipfix://127.0.0.1:{port} is down",
         f"ipfix://127.0.0.1:{port} is back; what has waited is delivered",
     ]
+
+
+def test_a_connection_that_has_ended_in_silence_is_noticed() -> None:
+    """By the next delivery, however small, at once."""
+    table = flows_of(FLOWS[0])
+    with listening(socket.SOCK_STREAM) as (listener, port):
+        destination = ipfix.Ipfix(parse_url(f"ipfix://127.0.0.1:{port}?transport=tcp"))
+        destination.connect(table.schema)
+        connection, _ = listener.accept()
+        connection.recv(65_536)
+        connection.close()
+        begin = time.monotonic()
+        with pytest.raises(DestinationDown):
+            destination.deliver(table)
+        destination.close()
+    assert time.monotonic() - begin < 5
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])

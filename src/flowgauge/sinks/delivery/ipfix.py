@@ -287,7 +287,7 @@ class Ipfix:
         while self._transport == "tcp" and _unsent(self._socket):
             if time.monotonic() > end:
                 raise TimeoutError("the collector takes no more")
-            time.sleep(0.001)
+            self._check(0.001)  # what is not acknowledged when a connection breaks off never will be
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
