@@ -264,7 +264,7 @@ class Run:
         chunks: list[list[Job]] = []
         room = 0
         for job, size in zip(ordered, sizes, strict=True):
-            if size is None or size > room or len(chunks[-1]) == _MOST_TOGETHER:
+            if not chunks or size is None or size > room or len(chunks[-1]) == _MOST_TOGETHER:
                 chunks.append([])
                 room = _TOGETHER
             chunks[-1].append(job)
@@ -533,8 +533,8 @@ def warmup(groups: Iterable[str] = DEFAULT_FEATURES) -> None:
 
 
 def profile(inputs: Input | Iterable[Input], **options: Any) -> dict[str, float]:
-    """Seconds spent in each stage, from `read` to `finalize`, while metering the inputs."""
-    run = Run(inputs, Hooks(), **options)
+    """Seconds spent in each stage, from `read` to `finalize`, while metering the inputs; by default in one thread."""
+    run = Run(inputs, Hooks(), **{"threads": 1, **options})
     for _ in run.batches():
         pass
     stats = run.stats
