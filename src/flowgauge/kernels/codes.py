@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from flowgauge.kernels._jit import helper, kernel
+from flowgauge.kernels._jit import inline_helper, kernel
 
 U = np.uint64
 LOW = U(0xFFFFFFFF)
@@ -43,57 +43,44 @@ class SmallCodes(NamedTuple):
     count: NDArray[np.int64]
 
 
-@helper
-def _place_of(codes, hi, lo, kind):
-    """Multilinear hash (Lemire and Kaser 2014): universal for a secret seed."""
-    seed = codes.seed
-    total = (seed[0] + (hi >> U(32))) * (seed[1] + (hi & LOW))
-    total += (seed[2] + (lo >> U(32))) * (seed[3] + (lo & LOW)) + seed[4] * U(kind) + seed[5]
-    return np.int64(total >> U(32)) & (len(codes.places) - 1)
-
-
-@helper
-def _put(codes, hi, lo, kind, code):
-    """Put a value that is not there into the first free place behind its own."""
-    state, at = codes.state[0], _place_of(codes, hi, lo, kind)
-    while codes.places[at].epoch == state.epoch:
-        at = (at + 1) & (len(codes.places) - 1)
-    place = codes.places[at]
-    place.hi, place.lo, place.kind, place.epoch, place.code = hi, lo, kind, state.epoch, code
-
-
-@helper
-def code_of(codes, hi, lo, kind):
-    """The number of a value, a new one where it was not seen; there has to be room, see :func:`has_room`."""
-    state, at = codes.state[0], _place_of(codes, hi, lo, kind)
+@inline_helper
+def _find(codes, hi, lo, kind):
+    """Where a value is, or the free place where it belongs. The hash is multilinear (Lemire and Kaser 2014): universal
+    for a secret seed."""
+    seed, last, epoch = codes.seed, U(len(codes.places) - 1), codes.state[0].epoch
+    total = (seed[0] + (hi >> U(32))) * (seed[1] + (hi & LOW)) + seed[4] * U(kind)
+    total += (seed[2] + (lo >> U(32))) * (seed[3] + (lo & LOW)) + seed[5]
+    at = (total >> U(32)) & last
     while True:
         place = codes.places[at]
-        if place.epoch != state.epoch:
-            break
-        if place.lo == lo and place.hi == hi and place.kind == kind:
-            return place.code
-        at = (at + 1) & (len(codes.places) - 1)
-    code = state.count
-    place.hi, place.lo, place.kind, place.epoch, place.code = hi, lo, kind, state.epoch, code
-    codes.hi[code], codes.lo[code], codes.kind[code] = hi, lo, kind
-    state.count = code + 1
-    return code
+        if place.epoch != epoch or (place.lo == lo and place.hi == hi and place.kind == kind):
+            return at
+        at = (at + U(1)) & last
 
 
-@helper
-def has_room(codes):
-    """Whether one more value leaves half of the places free."""
-    return 2 * codes.state[0].count < len(codes.places)
+@inline_helper
+def code_of(codes, hi, lo, kind):
+    """The number of a value, a new one where it was not seen. Half of the places have to be free."""
+    state, place = codes.state[0], codes.places[_find(codes, hi, lo, kind)]
+    if place.epoch != state.epoch:
+        code = state.count
+        place.hi, place.lo, place.kind, place.epoch, place.code = hi, lo, kind, state.epoch, code
+        codes.hi[code], codes.lo[code], codes.kind[code] = hi, lo, kind
+        state.count = code + 1
+    return place.code
 
 
 @kernel
 def put_again(codes):
     """Find places for all values, in a table that is new."""
+    epoch = codes.state[0].epoch
     for code in range(codes.state[0].count):
-        _put(codes, codes.hi[code], codes.lo[code], codes.kind[code], code)
+        hi, lo, kind = codes.hi[code], codes.lo[code], codes.kind[code]
+        place = codes.places[_find(codes, hi, lo, kind)]
+        place.hi, place.lo, place.kind, place.epoch, place.code = hi, lo, kind, epoch, code
 
 
-@helper
+@inline_helper
 def small_code_of(codes, column, value):
     """The number of a byte, a new one where it was not seen."""
     code = codes.code[column, value]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowgauge.kernels._jit import helper, inline_helper, kernel
-from flowgauge.kernels.codes import code_of, has_room, small_code_of
+from flowgauge.kernels.codes import code_of, small_code_of
 from flowgauge.kernels.header import ICMP, ICMPV6, SCTP, SYN, TCP, UDP
 from flowgauge.kernels.packet import (
     DUPLICATE,
@@ -27,9 +27,7 @@ U = np.uint64
 # Columns by the type of their values, and the place of each among them. Where a packet has no value it is 0.
 TIMES = ("time", "number", "record_offset")
 TIME, NUMBER, RECORD_OFFSET = range(len(TIMES))
-LONGS = (
-    *("frame_len", "captured_len", "ip_len", "ip_id", "tcp_seq", "tcp_ack", "payload_offset", "payload_len"),
-)
+LONGS = (*("frame_len", "captured_len", "ip_len", "ip_id", "tcp_seq", "tcp_ack", "payload_offset", "payload_len"),)
 FRAME_LEN, CAPTURED_LEN, IP_LEN, IP_ID, TCP_SEQ, TCP_ACK, PAYLOAD_OFFSET, PAYLOAD_LEN = range(len(LONGS))
 SHORTS = ("link", "vlan", "vlan_outer", "ip_header_len", "src_port", "dst_port", "tcp_window", "tcp_mss")
 LINK, VLAN, VLAN_OUTER, IP_HEADER_LEN, SRC_PORT, DST_PORT, TCP_WINDOW, TCP_MSS = range(len(SHORTS))
@@ -38,8 +36,8 @@ OCTETS = (
     *("tcp_flags", "tcp_window_scale", "tcp_sack_permitted"),
 )
 IP_VERSION, PROTOCOL, TTL, TOS, HEADER_LEN, ICMP_TYPE, ICMP_CODE, TCP_FLAGS, TCP_SCALE, TCP_SACK = range(len(OCTETS))
-CODES = ("src_mac", "dst_mac", "src_ip", "dst_ip", "tunnel", "reason", "fragment", "tcp_letters")
-SRC_MAC, DST_MAC, SRC_IP, DST_IP, TUNNEL, REASON, FRAGMENT, TCP_LETTERS = range(len(CODES))
+CODES = ("src_mac", "dst_mac", "src_ip", "dst_ip", "tunnel", "reason", "fragment")
+SRC_MAC, DST_MAC, SRC_IP, DST_IP, TUNNEL, REASON, FRAGMENT = range(len(CODES))
 SMALL = CODES[REASON:]
 """Those whose values are bytes."""
 
@@ -52,7 +50,9 @@ HAS_SRC_MAC, HAS_DST_MAC, HAS_VLAN, HAS_VLAN_OUTER = range(4)
 HAS_IP, HAS_ID, HAS_HEADER, HAS_FRAGMENT, HAS_TUNNEL = range(4, 9)
 HAS_PORTS, HAS_ICMP, HAS_TCP, HAS_SYN, HAS_MSS, HAS_SCALE = range(9, len(PARTS))
 
-STACK = np.dtype([("id", np.uint32, (MAX_TUNNELS,)), ("kind", np.uint8, (MAX_TUNNELS,)), ("depth", np.int64)], align=True)
+STACK = np.dtype(
+    [("id", np.uint32, (MAX_TUNNELS,)), ("kind", np.uint8, (MAX_TUNNELS,)), ("depth", np.int64)], align=True
+)
 """Encapsulations around a packet."""
 
 
@@ -157,11 +157,10 @@ def _has_tcp(q):
 
 
 @inline_helper
-def _put_tcp(q, c, values, row):
+def _put_tcp(q, c, row):
     syn, scaled = q.tcp_flags & SYN != 0, q.tcp_wscale != NO_WSCALE
     c.longs[TCP_SEQ, row], c.longs[TCP_ACK, row], c.shorts[TCP_WINDOW, row] = q.tcp_seq, q.tcp_ack, q.tcp_window
     c.octets[TCP_FLAGS, row] = q.tcp_flags
-    c.codes[TCP_LETTERS, row] = small_code_of(values.small, 2, q.tcp_flags)
     c.shorts[TCP_MSS, row] = q.tcp_mss if syn else np.uint16(0)
     c.octets[TCP_SACK, row] = q.tcp_sack if syn else np.uint8(0)
     c.octets[TCP_SCALE, row] = q.tcp_wscale if scaled else np.uint8(0)
@@ -174,12 +173,11 @@ def _clear_tcp(c, row):
     c.longs[TCP_SEQ, row] = c.longs[TCP_ACK, row] = 0
     c.shorts[TCP_WINDOW, row] = c.shorts[TCP_MSS, row] = 0
     c.octets[TCP_FLAGS, row] = c.octets[TCP_SCALE, row] = c.octets[TCP_SACK, row] = 0
-    c.codes[TCP_LETTERS, row] = 0
     c.has[HAS_TCP, row] = c.has[HAS_SYN, row] = c.has[HAS_MSS, row] = c.has[HAS_SCALE, row] = 0
 
 
 @inline_helper
-def _put_transport(q, c, values, row):
+def _put_transport(q, c, row):
     whole = q.fragment != TAIL_FRAGMENT
     ports = whole and (q.protocol == TCP or q.protocol == UDP or q.protocol == SCTP)
     icmp = whole and (q.protocol == ICMP or q.protocol == ICMPV6)
@@ -191,7 +189,7 @@ def _put_transport(q, c, values, row):
     c.octets[HEADER_LEN, row] = q.header_len
     c.longs[PAYLOAD_OFFSET, row], c.longs[PAYLOAD_LEN, row] = q.payload_offset - q.offset, q.payload_len
     if _has_tcp(q):
-        _put_tcp(q, c, values, row)
+        _put_tcp(q, c, row)
     else:
         _clear_tcp(c, row)
 
@@ -205,30 +203,21 @@ def _clear_transport(c, row):
     _clear_tcp(c, row)
 
 
-@inline_helper
-def _have_room(values):
-    ends = has_room(values.src_macs) and has_room(values.dst_macs) and has_room(values.src_ips)
-    return ends and has_room(values.dst_ips) and has_room(values.tunnels)
-
-
 @kernel
 def split_packets(p, begin, stop, columns, row, values):
-    """Write packets begin..stop of `p` to `columns`, from `row` on; returns the first that was not written because
-    one of the tables of `values` has no room.
+    """Write packets begin..stop of `p` to `columns`, from `row` on; the tables of `values` have room for them.
 
     What is from the IP header on is there of packets that were metered, and of copies of these.
     """
+    at = U(row)
     for i in range(begin, stop):
-        if not _have_room(values):
-            return i
         q = p.packets[i]
-        _put_record(q, columns, values, row)
-        _put_link(q, columns, values, row)
+        _put_record(q, columns, values, at)
+        _put_link(q, columns, values, at)
         if q.reason == METERED or q.reason == DUPLICATE:
-            _put_ip(q, columns, values, row)
-            _put_transport(q, columns, values, row)
+            _put_ip(q, columns, values, at)
+            _put_transport(q, columns, at)
         else:
-            _clear_ip(columns, row)
-            _clear_transport(columns, row)
-        row += 1
-    return stop
+            _clear_ip(columns, at)
+            _clear_transport(columns, at)
+        at += U(1)

@@ -16,24 +16,23 @@ from flowgauge.kernels import packettable as layout
 from flowgauge.kernels.kinds import stack_text
 from flowgauge.kernels.packet import REASONS, PacketBatch
 from flowgauge.memory import Memory
-from flowgauge.schema import Column
+from flowgauge.schema import Column, label_columns
 
-BATCH_PACKETS = 131_072
-"""Rows of a record batch, but for the last one: with half as many, Parquet takes a tenth longer."""
+BATCH_PACKETS = 65_536
+"""Rows of a record batch, but for the last one. With twice as many, Parquet takes a tenth less time, and first use of
+memory, which costs as much, twice as long."""
 
-_FEWEST_PLACES = 1 << 12
-_FLAGS = "FSRPAUEC"
+_FEWEST_PLACES = 1 << 12  # a power of two
 _TEXTS = {
     "reason": list(REASONS),
     "fragment": ["", "first", "later"],
-    "tcp_letters": ["".join(letter for bit, letter in enumerate(_FLAGS) if flags >> bit & 1) for flags in range(256)],
 }
 _PART_OF = {
     **dict.fromkeys(("ip_version", "src_ip", "dst_ip", "protocol", "ip_len", "ttl", "tos"), "ip"),
     **dict.fromkeys(("header_len", "payload_offset", "payload_len"), "ip"),
     **dict.fromkeys(("src_port", "dst_port"), "ports"),
     **dict.fromkeys(("icmp_type", "icmp_code"), "icmp"),
-    **dict.fromkeys(("tcp_flags", "tcp_letters", "tcp_seq", "tcp_ack", "tcp_window"), "tcp"),
+    **dict.fromkeys(("tcp_flags", "tcp_seq", "tcp_ack", "tcp_window"), "tcp"),
     **{name: name for name in ("src_mac", "dst_mac", "vlan", "vlan_outer", "fragment", "tunnel")},
     "ip_id": "ip_id",
     "ip_header_len": "ip_header",
@@ -44,7 +43,7 @@ _PART_OF = {
 """The part of a packet that a column is null without."""
 
 
-class _Table:
+class Numbers:
     """Numbers of the values of one column, in a batch of at most `rows`."""
 
     def __init__(self, rows: int) -> None:
@@ -67,12 +66,15 @@ class _Table:
         if state.epoch == 1:  # after 2^32 batches places of old would seem to be taken
             self.arrays.places.epoch[:] = 0
 
-    def make_room(self) -> None:
-        """Grow where the next value would take one of the last half of the places."""
+    def with_room(self, values: int) -> k.Codes:
+        """The arrays; half of the places stay free when so many values come."""
         places = len(self.arrays.places)
-        if 2 * self.arrays.state[0].count >= places:
-            self.arrays = self.arrays._replace(places=_places(2 * places))
+        while 2 * (int(self.arrays.state[0].count) + values) > places:
+            places *= 2
+        if places > len(self.arrays.places):
+            self.arrays = self.arrays._replace(places=_places(places))
             k.put_again(self.arrays)
+        return self.arrays
 
 
 def _places(count: int) -> Any:
@@ -111,13 +113,15 @@ class PacketBuilder:
         self._names = [column.name for column in columns]
         self._size = rows
         self._memory = Memory()
-        self._tables = {name: _Table(rows) for name in ("src_mac", "dst_mac", "src_ip", "dst_ip", "tunnel")}
+        self._tables = {name: Numbers(rows) for name in ("src_mac", "dst_mac", "src_ip", "dst_ip", "tunnel")}
         self._stacks = np.zeros(rows, layout.STACK).view(np.recarray)
         small = len(layout.SMALL)
         self._small = k.SmallCodes(
             np.full((small, 256), -1, np.int32), np.zeros((small, 256), np.uint8), np.zeros(small, np.int64)
         )
-        self._of_captures = {name: _Captures() for name in ("source", *labels)}
+        self._of_captures = {
+            name: _Captures() for name in ("source", *(column.name for column in label_columns(labels)))
+        }
         self._first, self._rows_of = 0, list[int]()  # the first capture that has rows in the batch, and how many
         self._row = 0
         self._columns = self._new_columns()
@@ -133,21 +137,23 @@ class PacketBuilder:
         begin = 0
         while begin < rows:
             stop = min(rows, begin + self._size - self._row)
-            values = layout.Values(*(table.arrays for table in self._tables.values()), self._stacks, self._small)
-            done = int(layout.split_packets(batch, begin, stop, self._columns, self._row, values))
-            self._row += done - begin
-            self._rows_of[-1] += done - begin
-            if done < stop:
-                for table in self._tables.values():
-                    table.make_room()
+            values = self._values(stop - begin)
+            layout.split_packets(batch, begin, stop, self._columns, self._row, values)
+            self._row += stop - begin
+            self._rows_of[-1] += stop - begin
             if self._row == self._size:
                 yield self._built()
-            begin = done
+            begin = stop
 
     def flush(self) -> Iterator[pa.RecordBatch]:
         """The rows that are left."""
         if self._row:
             yield self._built()
+
+    def _values(self, rows: int) -> layout.Values:
+        """The values so far, with room for those of so many rows."""
+        src_macs, dst_macs, src_ips, dst_ips, tunnels = (table.with_room(rows) for table in self._tables.values())
+        return layout.Values(src_macs, dst_macs, src_ips, dst_ips, tunnels, self._stacks, self._small)
 
     def _new_columns(self) -> layout.Columns:
         make, size = self._memory.columns, self._size
@@ -206,7 +212,10 @@ class PacketBuilder:
 
 def _column(columns: layout.Columns, name: str) -> NDArray[Any]:
     """The values of a column of numbers."""
-    for names, values in zip((layout.TIMES, layout.LONGS, layout.SHORTS, layout.OCTETS), columns, strict=False):
-        if name in names:
-            return values[names.index(name)]
-    raise KeyError(name)
+    listed: tuple[tuple[tuple[str, ...], NDArray[Any]], ...] = (
+        (layout.TIMES, columns.times),
+        (layout.LONGS, columns.longs),
+        (layout.SHORTS, columns.shorts),
+        (layout.OCTETS, columns.octets),
+    )
+    return next(values[names.index(name)] for names, values in listed if name in names)

@@ -22,7 +22,14 @@ _TCP = "null without a TCP header"
 _ROWS = (
     # name, type, unit, role, definition, formula
     ("source", "category", "", "id", "file", "name of the input"),
-    ("number", "int64", "", "id", "number of the frame", "from 1 in each file, frames that a filter leaves out among them"),
+    (
+        "number",
+        "int64",
+        "",
+        "id",
+        "number of the frame",
+        "from 1 in each file; a filter leaves gaps",
+    ),
     ("record_offset", "int64", "bytes", "id", "place of the record", "in the uncompressed file"),
     (
         *("time", "timestamp", "UTC", "id", "time of the packet"),
@@ -73,7 +80,6 @@ _ROWS = (
         *("tcp_flags", "uint8", "", "feature", "TCP flags as a number"),
         f"FIN 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32, ECE 64, CWR 128; {_TCP}",
     ),
-    ("tcp_letters", "category", "", "feature", "TCP flags as letters", f"those set of FSRPAUEC, in this order; {_TCP}"),
     ("tcp_seq", "uint32", "", "feature", "sequence number", f"as sent; {_TCP}"),
     ("tcp_ack", "uint32", "", "feature", "acknowledgement number", f"as sent, also without the flag ACK; {_TCP}"),
     ("tcp_window", "uint16", "", "feature", "window, unscaled", _TCP),
@@ -134,7 +140,7 @@ WIRESHARK = {
     "header_len": ("tcp.hdr_len",),
     "payload_len": ("tcp.len",),
 }
-"""What Wireshark calls a column; where a packet has several IP headers, it has several values and this the innermost."""
+"""What Wireshark calls a column. Of several IP headers in a packet it shows all, and this table the innermost."""
 
 
 def packet_columns(labels: Iterable[str] = (), chosen: Iterable[str] | str | None = None) -> tuple[Column, ...]:

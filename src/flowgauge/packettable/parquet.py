@@ -1,6 +1,6 @@
 """Parquet of the packet table: one row group for each batch.
 
-Measured on traffic of all kinds, 38 columns: numbers split by bytes and then compressed take two thirds of the time of
+Measured on traffic of all kinds, 37 columns: numbers split by bytes and then compressed take two thirds of the time of
 plain ones and three quarters of the bytes; differences take as long, and a tenth of the bytes where values go up.
 Dictionaries of numbers would take three to ten times as long. Categories have their dictionaries already.
 """
@@ -19,7 +19,7 @@ COMPRESSIONS = {"zstd": 1, "lz4": None}
 """Compressions and their levels: lz4 takes two thirds of the time of zstd, and half as many bytes again."""
 
 _VALUES_AT_ONCE = 1 << 16
-_RANGES = ("source", "number", "time")  # columns by which readers leave out row groups
+_RANGES = ("number", "time")  # columns by which readers leave out row groups
 
 
 class PacketParquetWriter:

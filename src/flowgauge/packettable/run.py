@@ -13,7 +13,7 @@ import pyarrow as pa
 from flowgauge.captureinfo import link_name
 from flowgauge.config import make_config
 from flowgauge.decode import Decoder
-from flowgauge.duplicates import Duplicates, Estimate, Removal
+from flowgauge.duplicates import Removal
 from flowgauge.errors import ConfigError, FlowgaugeError, NotACapture, SourceError, UnsupportedLinkType
 from flowgauge.kernels.packet import BATCH_ROWS, FILTERED, REASONS, make_batch
 from flowgauge.labels import make_labeller
@@ -21,7 +21,6 @@ from flowgauge.labels.inside import label_of
 from flowgauge.packettable.build import PacketBuilder
 from flowgauge.packettable.columns import VERSION, packet_columns, packet_schema
 from flowgauge.run import Hooks, Progress
-from flowgauge.schema import label_columns
 from flowgauge.sources.capture import Capture, glance, open_capture
 from flowgauge.sources.clock import Clock
 from flowgauge.sources.discover import CaptureInput, find_captures
@@ -72,9 +71,9 @@ class PacketRun:
             fields = self._labeller.fields
         listed = packet_columns(fields, columns)
         self.schema = packet_schema(listed).with_metadata(self._metadata())
-        self._builder = PacketBuilder(listed, self.schema, [column.name for column in label_columns(fields)])
+        self._builder = PacketBuilder(listed, self.schema, fields)
         self._decoder = Decoder(self.config.tunnels)
-        self._duplicates: Duplicates = Estimate() if self.config.dedup is None else Removal(self.config.dedup)
+        self._duplicates = None if self.config.dedup is None else Removal(self.config.dedup)
         self._filter = None if self.config.filter is None else Filter(self.config.filter)
         self._batch = make_batch(rows)
         self._clock = Clock()
@@ -154,7 +153,8 @@ class PacketRun:
         for rows in capture.steps(self._batch):
             self._decoder.decode(capture.buffer, self._batch, done, rows)
             done = rows
-        self._duplicates.look(capture.buffer, self._batch, done, self._decoder)
+        if self._duplicates is not None:
+            self._duplicates.look(capture.buffer, self._batch, done, self._decoder)
         return done
 
     def _close(self, capture: Capture, name: str, labels: Labels, rows: int) -> None:
@@ -172,7 +172,8 @@ class PacketRun:
         if said and rows:
             stats.labels[said] = stats.labels.get(said, 0) + rows
         self._clock.restart()
-        self._duplicates.restart()
+        if self._duplicates is not None:
+            self._duplicates.restart()
 
     def _tell(self, capture: Capture, name: str) -> None:
         now = time.monotonic()
@@ -194,8 +195,9 @@ class PacketRun:
         stats.reasons, stats.packet_bytes = decoder.counts(), decoder.wire_bytes
         if sum(stats.reasons.values()) != stats.packets:
             raise FlowgaugeError(f"{stats.packets} packets read, {sum(stats.reasons.values())} accounted for: a defect")
-        stats.counters |= {"ip_length_lies": decoder.length_lies, **self._duplicates.counters}
-        stats.duplicates_suspected = self._duplicates.share
+        stats.counters["ip_length_lies"] = decoder.length_lies
+        if self._duplicates is not None:
+            stats.counters |= self._duplicates.counters
 
 
 def _stored_size(capture: CaptureInput) -> int | None:
