@@ -336,7 +336,7 @@ def run_clock(times: list[int | None], counters: Counter[str]) -> list[Tick]:
     """The running clock of a trace, one tick a record."""
     ticks: list[Tick] = []
     clock: int | None = None
-    interval_clock, interval_start = 0, 0
+    before = 0
     for index, recorded in enumerate(times):
         # Choice: "the next 8 records" are 8 records of the file; those without time among them
         # are passed over.
@@ -347,14 +347,9 @@ def run_clock(times: list[int | None], counters: Counter[str]) -> list[Tick]:
         else:
             time, clock = _advance(recorded, clock, after, counters)
             now = clock
-        starts = index == 0
-        boundary = not starts and (
-            now - interval_clock >= BOUNDARY_CLOCK
-            or interval_clock - now > HOUR
-            or index - interval_start == BOUNDARY_RECORDS
-        )
-        if starts or boundary:
-            interval_clock, interval_start = now, index
+        interval = now // BOUNDARY_CLOCK
+        boundary = index > 0 and (interval != before or index % BOUNDARY_RECORDS == 0)
+        before = interval
         ticks.append(Tick(time, now, boundary))
     return ticks
 

@@ -902,12 +902,13 @@ def test_rows_leave_at_boundaries_in_order_of_end(meter: Meter) -> None:
 
 
 @pytest.mark.parametrize(("nanoseconds", "order"), [(-1, [50001, 40000]), (0, [40000, 50001])])
-def test_a_boundary_lies_30_seconds_after_the_record_behind_the_last_one(
+def test_a_boundary_lies_at_multiples_of_30_seconds_since_1970(
     meter: Meter, nanoseconds: int, order: list[int]
 ) -> None:
-    """An interval is 30 s long, counted from the record that opened it."""
+    """An interval ends where the clock reaches a multiple of 30 s since 1970: here 10, 40 and 70 s after the start."""
+    assert (START + 70 * SECOND) % (30 * SECOND) == 0
     frames = [datagram(0), datagram(35), datagram(36, port=50001), up(40, "R", 1)]
-    result = meter([*frames, datagram(65, nanoseconds=nanoseconds)])
+    result = meter([*frames, datagram(70, nanoseconds=nanoseconds)])
     assert columns(result, "client_port") == [*order, 50000]
 
 

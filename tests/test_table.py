@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from envelopes import mpls
 from flowgauge import meter, table
 from flowgauge.kernels.state import STACK
-from flowgauge.table import _order
+from flowgauge.table import order_of
 from meters import by_oracle, by_package, differences
 from packets import Sent, capture, eth, ip4, udp
 
@@ -71,5 +71,5 @@ def test_records_leave_in_order(wide: list[tuple[int, ...]], narrow: list[tuple[
     """Records are sorted by when they leave, their end, flow_id and part, however far their ends are apart."""
     for rows in (wide, narrow):
         leave, end, flow_id, part = np.array(rows, np.int64).reshape(-1, 4).T
-        order = _order(leave, end, lambda chosen: (flow_id[chosen], part[chosen]))  # noqa: B023
+        order = order_of(leave, end, flow_id, part)
         assert [rows[row] for row in order] == sorted(rows)

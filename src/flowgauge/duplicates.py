@@ -22,31 +22,44 @@ FEWEST_COPIES, LARGEST_SHARE = 8, 0.01
 _SAMPLES = 1 << 12
 
 
+_SPREAD = 0x9E3779B1  # a prime: where in a period the first block of the next traces lies
+
+Sample = NDArray[np.int64]
+"""Packets that were looked at, and copies among them, (2, kind of block)."""
+
+
 class Duplicates(Protocol):
     """A stage between decoding and metering.
 
-    `share` is the share of copies among packets that were not left out, where there are too many; `counters` what the
-    user should know beside the reasons.
+    `sample` is what was looked at for copies that were not left out (:func:`share_of`); `counters` what the user should
+    know beside the reasons.
     """
 
-    share: float
+    sample: Sample
     counters: dict[str, int]
 
     def look(self, data: NDArray[np.uint8], batch: PacketBatch, rows: int, decoder: Decoder) -> None:
         """Take in the decoded rows of a batch; `data` holds their bytes."""
         ...
 
-    def restart(self) -> None:
-        """The packets that follow belong to another trace."""
+    def begin(self, number: int) -> None:
+        """The packets that follow belong to another trace, which begins with this capture."""
         ...
+
+
+def share_of(sample: Sample) -> float:
+    """Share of packets that are copies of others; 0 where it is too small to be told, or for the sample."""
+    weights = np.array([1, k.PERIOD // k.BLOCK])
+    sampled, copies = sample
+    share = float(copies @ weights / max(1, sampled @ weights))
+    return share if copies.sum() >= FEWEST_COPIES and share > LARGEST_SHARE else 0.0
 
 
 class Removal:
     """Marks a packet as a duplicate when the last one before that is equal lies at most `window` seconds from it."""
 
-    share = 0.0
-
     def __init__(self, window: float) -> None:
+        self.sample: Sample = np.zeros((2, 2), np.int64)
         self._arrays = k.Duplicates(
             state=_state(k.STATE),
             seen=np.zeros(PLACES, k.SEEN).view(np.recarray),
@@ -66,7 +79,7 @@ class Removal:
         """Give copies their reason."""
         k.mark_duplicates(data, batch, 0, rows, self._arrays, decoder.reasons, decoder.walk)
 
-    def restart(self) -> None:
+    def begin(self, number: int) -> None:
         self._state.first = self._state.count
 
 
@@ -86,11 +99,8 @@ class Estimate:
         self._state = self._arrays.state[0]
 
     @property
-    def share(self) -> float:
-        """Share of packets that are copies of others; 0 where it is too small to be told, or for the sample."""
-        weights = np.array([1, k.PERIOD // k.BLOCK])
-        share = float(self._state.copies @ weights / max(1, self._state.sampled @ weights))
-        return share if self._state.copies.sum() >= FEWEST_COPIES and share > LARGEST_SHARE else 0.0
+    def sample(self) -> Sample:
+        return np.array([self._state.sampled, self._state.copies], np.int64)
 
     def look(self, data: NDArray[np.uint8], batch: PacketBatch, rows: int, decoder: Decoder) -> None:
         """Look at the rows that are to be looked at, wherever batches begin."""
@@ -106,8 +116,11 @@ class Estimate:
                 begin = min(rows, stop + k.PERIOD - k.BLOCK)
                 self._passed = stop + k.PERIOD - k.BLOCK - begin
 
-    def restart(self) -> None:
+    def begin(self, number: int) -> None:
         self._arrays.samples.fingerprint[:] = 0
+        self._later, self._left, self._passed = 0, k.FIRST, 0
+        if number:  # what is looked at depends on the capture alone, whatever was read before
+            self._later, self._left, self._passed = 1, k.BLOCK, number * _SPREAD % k.PERIOD
 
 
 def _state(dtype: np.dtype[Any]) -> Any:

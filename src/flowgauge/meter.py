@@ -21,7 +21,7 @@ from flowgauge.labels.background import Marks
 from flowgauge.labels.process import NAME, ProcessLabels
 from flowgauge.records import Labels, RecordBuilder
 from flowgauge.stopwatch import Stopwatch
-from flowgauge.table import FlowTable
+from flowgauge.table import FlowTable, Left
 
 _NO_BYTES: NDArray[np.uint8] = np.zeros(0, np.uint8)
 
@@ -55,7 +55,6 @@ class Meter:
         self.ended: Counter[str] = Counter()
         self.flows = 0
         self._fragments = FragmentStage()
-        self._data = _NO_BYTES
         self._drained_epoch = 0
         self._left = np.zeros(0, np.int32)  # slots, in output order, of records that left and are in no batch yet
 
@@ -89,11 +88,16 @@ class Meter:
         return bool(self.table.state.limited)
 
     def begin_capture(
-        self, source: str, labels: Mapping[str, str] | None = None, marks: Marks | None = None, by: str = NAME
+        self,
+        source: str,
+        labels: Mapping[str, str] | None = None,
+        marks: Marks | None = None,
+        by: str = NAME,
+        number: int | None = None,
     ) -> int:
         """The packets that follow are of the file `source`, which has these labels, said `by` INSIDE or NAME, and these
-        marks of its background; the number that it gets."""
-        number = self.records.add_capture(source, labels, marks, by)
+        marks of its background; its number, by default the next one."""
+        number = self.records.add_capture(source, labels, marks, by, number)
         self._fragments.move(int(self.table.state.flow_base) - (number << 40))
         self.table.state.flow_base = number << 40
         return number
@@ -105,16 +109,38 @@ class Meter:
         Without `data` no bytes of packets are seen.
         """
         self.watch.start()
-        self._data = data
-        if not len(data):
-            batch.packets.payload_caplen[:rows] = 0
-            batch.packets.ip_header[:rows] = NO_IP_HEADER
-        self._meter_all(self._fragments.process(batch, rows))
+        hide_bytes(batch, rows, data)
+        for part, count in self._fragments.process(batch, rows):
+            self.watch.lap("fragments")
+            self._meter(part, count, data)
+        self.watch.lap("fragments")
         if len(self._left) + self.table.count("ended") < BATCH_ROWS:
             return []
         if self.table.count("epoch") == self._drained_epoch:
             return []
         return list(self._drain(BATCH_ROWS))
+
+    def feed_placed(self, batch: PacketBatch, rows: int, data: NDArray[np.uint8]) -> None:
+        """Meter rows whose fragments are in their places; what has left is to be asked for by :meth:`left`."""
+        self.watch.start()
+        self._meter(batch, rows, data)
+
+    def left(self) -> Left:
+        """The records that have left and were not kept or built, in output order."""
+        kept, self._left = self._left, self._left[:0]
+        left = self.table.ended()
+        return self.table.in_order(np.concatenate((kept, left.slots))) if len(kept) else left
+
+    def keep(self, slots: NDArray[np.int32]) -> None:
+        """Records that have left, for the next time."""
+        self._left = slots
+
+    def rows_by_label(self) -> Iterator[tuple[Mapping[str, str], int]]:
+        """Labels and number of records: of each capture, and of each app in it where packets say which."""
+        return self.records.rows_by_label()
+
+    def close(self) -> None:
+        """Nothing is metered any more."""
 
     def leave(self) -> Iterator[pa.RecordBatch]:
         """What has left since it was last asked for, however little that is."""
@@ -124,8 +150,14 @@ class Meter:
     def end_capture(self, reason: str = "eof") -> None:
         """End every flow: the packets that follow belong to another trace."""
         self.watch.start()
-        self._meter_all(self._fragments.rest())
-        self.table.state.clock = self._fragments.clock
+        for part, count in self._fragments.rest():
+            self.watch.lap("fragments")
+            self._meter(part, count, _NO_BYTES)
+        self.end_placed(reason, self._fragments.clock)
+
+    def end_placed(self, reason: str, clock: int) -> None:
+        """The same where no fragments wait: the trace's clock is `clock`."""
+        self.table.state.clock = clock
         lifetime.end_all(self.table.arrays, st.END_REASONS.index(reason))
         self.table.state.source_epoch = -1
         for feature in self.features:
@@ -136,13 +168,7 @@ class Meter:
         """All records that have ended and are in no batch yet."""
         yield from self._drain(1)
 
-    def _meter_all(self, parts: Iterator[tuple[PacketBatch, int]]) -> None:
-        for part, rows in parts:
-            self.watch.lap("fragments")
-            self._meter(part, rows)
-        self.watch.lap("fragments")
-
-    def _meter(self, p: PacketBatch, rows: int) -> None:
+    def _meter(self, p: PacketBatch, rows: int, data: NDArray[np.uint8]) -> None:
         if self.config.icmp_by_hosts:
             clear_icmp_ports(p, rows)
         if self.config.clock_times:
@@ -156,15 +182,15 @@ class Meter:
             if status == st.REBUILD:
                 self.table.rank_by_use()
             elif status == st.FULL:
-                self._update(p, counted, done)
+                self._update(p, counted, done, data)
                 counted = done
                 self.table.make_room()
         self.table.keep_stacks(p, rows)
-        self._update(p, counted, rows)
+        self._update(p, counted, rows, data)
 
-    def _update(self, p: PacketBatch, begin: int, stop: int) -> None:
+    def _update(self, p: PacketBatch, begin: int, stop: int, data: NDArray[np.uint8]) -> None:
         self.watch.lap("assign")
-        shared = {"flows": self.table.flows, "data": self._data}
+        shared = {"flows": self.table.flows, "data": data}
         for feature, own in with_states(self.features, self.table.states):
             feature.update(p, begin, stop, *own, *map(shared.get, feature.takes))
             self.watch.lap(feature.name)
@@ -173,18 +199,26 @@ class Meter:
         """Batches of BATCH_ROWS records, and one of the rest where those are at least `fewest`."""
         self._drained_epoch = self.table.count("epoch")
         self.watch.start()
-        self._left = np.concatenate((self._left, self.table.ended()))
+        self._left = np.concatenate((self._left, self.table.ended().slots))
         while len(self._left) >= fewest:
             slots, self._left = self._left[:BATCH_ROWS], self._left[BATCH_ROWS:]
-            batch = self._build(slots)
-            self.watch.lap("finalize")
-            yield batch
+            yield self.build(slots)
             self.watch.start()
 
-    def _build(self, slots: np.ndarray) -> pa.RecordBatch:
+    def build(self, slots: NDArray[np.int32]) -> pa.RecordBatch:
+        """One batch of the records in these slots, which have left."""
+        self.watch.start()
         flows, states, stacks = self.table.take(slots, self.records.memory)
         batch = self.records.build(flows, states, stacks)
         counts = np.bincount(flows["end_reason"], minlength=len(st.END_REASONS))
         self.flows += int((flows["part"] == 0).sum())
         self.ended.update({name: int(n) for name, n in zip(st.END_REASONS, counts, strict=True) if n})
+        self.watch.lap("finalize")
         return batch
+
+
+def hide_bytes(batch: PacketBatch, rows: int, data: NDArray[np.uint8]) -> None:
+    """Nothing is read of the payload of rows without `data`."""
+    if not len(data):
+        batch.packets.payload_caplen[:rows] = 0
+        batch.packets.ip_header[:rows] = NO_IP_HEADER

@@ -70,8 +70,8 @@ def _tunnels(present: Array, stacks: Array) -> pa.DictionaryArray:
 class Labels(Protocol):
     """Labels that records have by themselves, whatever those of their capture are."""
 
-    def add_capture(self, source: str) -> None:
-        """The next capture has this name."""
+    def add_capture(self, source: str, number: int) -> None:
+        """The capture with this number has this name."""
 
     def find(self, records: Array) -> Array | None:
         """Where the labels of each record are, or None where nothing is to be labelled."""
@@ -151,22 +151,33 @@ class RecordBuilder:
         self._labels_of: list[Mapping[str, str]] = []
 
     def add_capture(
-        self, source: str, labels: Mapping[str, str] | None, marks: Marks | None = None, by: str = NAME
+        self,
+        source: str,
+        labels: Mapping[str, str] | None,
+        marks: Marks | None = None,
+        by: str = NAME,
+        number: int | None = None,
     ) -> int:
-        """Number of a new capture with this name and these labels, which are said `by` INSIDE or NAME; `marks` tell its
-        flows of the background."""
+        """A new capture with this name and these labels, which are said `by` INSIDE or NAME; `marks` tell its flows of
+        the background. Its number, by default the next one; captures between are others' and have no records here."""
+        number = len(self._rows) if number is None else number
+        for _ in range(len(self._rows), number):
+            self._add(None, {}, None, by)
         if self._truth is not None:
-            self._truth.add_capture(source)
-        self._sources.add(source if self._anonymizer is None else self._anonymizer.name(source))
+            self._truth.add_capture(source, number)
+        self._add(source if self._anonymizer is None else self._anonymizer.name(source), labels or {}, marks, by)
+        return number
+
+    def _add(self, source: str | None, labels: Mapping[str, str], marks: Marks | None, by: str) -> None:
+        self._sources.add(source)
         found = {**labels, LABEL_BY: by} if labels else {}
         for name, dictionary in self._labels.items():
             dictionary.add(found.get(name))
         if self._marks is not None:
             self._marks.append(marks)
         self._rows.append(0)
-        self._labels_of.append(labels or {})
+        self._labels_of.append(labels)
         self._by.append(by)
-        return len(self._rows) - 1
 
     def rows_by_label(self) -> Iterator[tuple[Mapping[str, str], int]]:
         """Labels and number of records: of each capture, and of each app in it where packets say which."""

@@ -2,57 +2,50 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import os
+import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
-from flowgauge.captureinfo import link_name
 from flowgauge.config import DEFAULT_FEATURES, MeterConfig, make_config
-from flowgauge.decode import Decoder
-from flowgauge.duplicates import Estimate, Removal
-from flowgauge.errors import (
-    ConfigError,
-    FlowgaugeError,
-    NotACapture,
-    SourceError,
-    TruncatedCapture,
-    UnsupportedLinkType,
-)
+from flowgauge.duplicates import share_of
+from flowgauge.errors import ConfigError, SourceError, TruncatedCapture
 from flowgauge.kernels import _jit
-from flowgauge.kernels.link import LINK_NAMES
-from flowgauge.kernels.packet import BATCH_ROWS, FILTERED, REASONS, make_batch
+from flowgauge.kernels.packet import BATCH_ROWS
 from flowgauge.labels import make_labeller
-from flowgauge.labels.inside import fields_of, label_of, marks_of
-from flowgauge.labels.process import INSIDE, ProcessLabels
-from flowgauge.labels.rules import read_rules
+from flowgauge.labels.inside import fields_of, label_of
 from flowgauge.labels.truth import FIND_OFFSET, make_truth, no_truth
+from flowgauge.lane import PROCESS, Chunk, Job, Lane, Plan
 from flowgauge.meter import Meter
 from flowgauge.schema import VERSION as COLUMNS_VERSION
 from flowgauge.schema import arrow_schema
 from flowgauge.schemas import Schema, get_schema
+from flowgauge.shards import Numbering
 from flowgauge.sinks import open_sink
-from flowgauge.sources.capture import NOTHING_SEEN, Capture, Glance, first_time, glance, open_capture
-from flowgauge.sources.clock import Clock
+from flowgauge.sources.capture import NOTHING_SEEN, Glance, first_time, glance
 from flowgauge.sources.discover import CaptureInput, Found, find_captures
-from flowgauge.sources.filters import Filter
 from flowgauge.sources.live import LiveSource
 from flowgauge.sources.reorder import Reorder
-from flowgauge.sources.rules import RuleLabels
-from flowgauge.stats import STATS, RunStats
+from flowgauge.stats import STATS, RunStats, total
 from flowgauge.stopwatch import Stopwatch
+from flowgauge.threads import MOST_THREADS, ahead, in_order, processors
 
 if TYPE_CHECKING:
     from flowgauge.labels.truth.truth import Truth
     from flowgauge.sources.streams import Source as Input
 
-PROCESS = "process"
 _PROGRESS_SECONDS = 0.1
-_UNKNOWN_LINK = list(REASONS).index("unknown_link")
+_WORTH_THREADS = 1 << 23  # stored bytes; less is metered before the threads are there
+_TOGETHER, _MOST_TOGETHER = 1 << 23, 64  # stored bytes and number of captures that one lane takes at a time
+_AHEAD = 8  # batches of a capture, or to be written, that wait for their turn
 _NEW_CACHE = "compiling kernels, once on this machine (30 to 60 s) …"
 
 
@@ -93,6 +86,7 @@ class Run:
         truth_offset: float | str | None = None,
         join: bool = False,
         strict: bool = False,
+        threads: int | None = None,
         rows: int = BATCH_ROWS,
         **options: Any,
     ) -> None:
@@ -114,20 +108,47 @@ class Run:
         self._labels = self._read_labels(glances, label_strict)
         if rules is not None or any(seen.has_processes for seen in glances):
             self.config = make_config(features=[*self.config.features, PROCESS], **options)
-        self.processes = ProcessLabels() if PROCESS in self.config.features else None
-        self.rules = _compiled(rules, self.processes)
-        self.watch = Stopwatch()
-        self.meter = Meter(self.config, self.label_fields, self.watch, self.schema.extras, self.processes, self.truth)
-        self.decoder = Decoder(self.config.tunnels)
-        self.duplicates = Estimate() if self.config.dedup is None else Removal(self.config.dedup)
-        self.filter = None if self.config.filter is None else Filter(self.config.filter)
-        self._left_out = (0, 0)  # packets and bytes that the filter has left out and that are counted
-        self._batch = make_batch(rows)
-        self._clock = Clock()
-        window = self.config.reorder
-        self.reorder = None if window is None else Reorder(window, self._clock, spans=join)
-        self._bytes_before = 0
+        stored = [_stored_size(capture) for capture in self._found.captures]
+        self._stored = None if None in stored else [size or 0 for size in stored]
+        self._turning = threading.Lock()
         self._last_progress = time.monotonic()
+        plan = (self.label_fields, self.schema.extras, self.truth, rules, join, rows, hooks.should_stop)
+        self._plan = Plan(self.config, *plan)
+        self._side_by_side, self._shards = self._threads(threads)
+        self.threads = self._side_by_side * self._shards
+        self.lanes = [Lane(self._plan, self._shards)]
+
+    def _threads(self, threads: int | None) -> tuple[int, int]:
+        """How many captures are read side by side, and how many threads meter each."""
+        captures = self._found.captures
+        if threads is not None and not 1 <= threads <= MOST_THREADS:
+            raise ConfigError(f"threads is a number from 1 to {MOST_THREADS}, not {threads!r}")
+        if any(isinstance(capture.source, LiveSource) for capture in captures):
+            return 1, 1
+        if threads is None:
+            small = self._stored is not None and sum(self._stored) < _WORTH_THREADS
+            threads = 1 if small else min(processors(), MOST_THREADS)
+        lanes = 1 if self._join else min(threads, max(1, len(captures)))
+        return lanes, max(1, threads // lanes)
+
+    @property
+    def meter(self) -> Any:
+        """That of the first lane."""
+        return self.lanes[0].meter
+
+    @meter.setter
+    def meter(self, meter: Any) -> None:
+        self.lanes[0].meter = meter
+
+    @property
+    def watch(self) -> Stopwatch:
+        """That of the first lane; at the end it has the times of all."""
+        return self.lanes[0].watch
+
+    @property
+    def reorder(self) -> Reorder | None:
+        """That of the first lane."""
+        return self.lanes[0].reorder
 
     @property
     def label_fields(self) -> tuple[str, ...]:
@@ -179,20 +200,76 @@ class Run:
             self.stats.unlabelled += names
         return labels
 
-    def batches(self) -> Iterator[pa.RecordBatch]:
+    def batches(self) -> Generator[pa.RecordBatch, None, None]:
         """Native record batches as flows end."""
+        for chunk in self.chunks():
+            yield from chunk.batches
+
+    def batches_ahead(self) -> Generator[pa.RecordBatch, None, None]:
+        """The same; with several threads some are made before they are asked for."""
+        return ahead(self.batches(), _AHEAD) if self.threads > 1 else self.batches()
+
+    def chunks(self, done: int = 0, rows: int = 0, *, cut: bool = False) -> Iterator[Chunk]:
+        """The records of some captures after those of others, each to be taken before the next; `stats` is complete
+        when all are.
+
+        The first `done` chunks, of `rows` records, are left out. With `cut` all records that have left when the
+        captures of a chunk are read are in it; without, some of them may be in the next.
+        """
         begin = time.perf_counter()
         if self._finds_offset and self.truth is not None:
             self._find_offset(self.truth)
-        for capture, labels in self._ordered():
-            yield from self._one(capture, labels)
-            if self.stats.interrupted:
-                break
-        if self._join and not self.stats.interrupted:
-            yield from self._rest()
-            self.meter.end_capture()
-        yield from self.meter.flush()
+        chunks = self._planned()
+        numbers = range(done, len(chunks))
+        try:
+            if self._side_by_side > 1 and len(numbers) > 1:
+                yield from self._in_lanes(chunks, numbers, rows)
+            else:
+                yield from self._one_by_one(chunks, numbers, rows, cut)
+        finally:
+            for lane in self.lanes:
+                lane.close()
         self._finish(time.perf_counter() - begin)
+
+    def _one_by_one(self, chunks: list[list[Job]], numbers: range, rows: int, cut: bool) -> Iterator[Chunk]:
+        lane, numbering = self.lanes[0], Numbering(rows)
+        for number in numbers:
+            last = number == len(chunks) - 1
+            chunk = Chunk(number, chunks[number], lane.meter_all(chunks[number], self._turn, last=last, cut=cut))
+            if rows:
+                chunk.batches = map(numbering, chunk.batches)
+            yield chunk
+            if lane.stats.interrupted:
+                return
+
+    def _in_lanes(self, chunks: list[list[Job]], numbers: range, rows: int) -> Iterator[Chunk]:
+        more = min(self._side_by_side, len(numbers)) - 1
+        self.lanes += [Lane(self._plan, self._shards) for _ in range(more)]
+        numbering = Numbering(rows)
+        workers = [functools.partial(self._work, lane, chunks) for lane in self.lanes]
+        for number, batches in in_order(workers, numbers, _AHEAD, self._goes_on):
+            yield Chunk(number, chunks[number], map(numbering, batches))
+
+    def _work(self, lane: Lane, chunks: list[list[Job]], number: int) -> Iterator[pa.RecordBatch]:
+        return lane.meter_all(chunks[number], self._turn, last=False, cut=True)
+
+    def _goes_on(self) -> bool:
+        return not any(lane.stats.interrupted for lane in self.lanes)
+
+    def _planned(self) -> list[list[Job]]:
+        """All captures in reading order, some at a time."""
+        by_name = self.labeller is not None
+        ordered = [Job(n, capture, labels, by_name) for n, (capture, labels) in enumerate(self._ordered())]
+        sizes = [_stored_size(job.capture) for job in ordered]
+        chunks: list[list[Job]] = []
+        room = 0
+        for job, size in zip(ordered, sizes, strict=True):
+            if not chunks or size is None or size > room or len(chunks[-1]) == _MOST_TOGETHER:
+                chunks.append([])
+                room = _TOGETHER
+            chunks[-1].append(job)
+            room -= size or room
+        return chunks
 
     def _find_offset(self, truth: Truth) -> None:
         """Read all captures once for their flows, and set the clock of the truth table by them."""
@@ -202,7 +279,7 @@ class Run:
         own = {name: value for name, value in vars(self.config).items() if value != getattr(MeterConfig, name)}
         options: dict[str, Any] = {name: "off" if value is None else value for name, value in own.items()}
         options |= {"features": "core", "anonymize": None}
-        before = Run(sources, hooks, join=self._join, **options)
+        before = Run(sources, hooks, join=self._join, threads=1, **options)
         before.meter = Meter(before.config, (), before.watch, truth=sample)
         for _ in before.batches():
             pass
@@ -218,161 +295,49 @@ class Run:
             pairs.sort(key=lambda pair: times[id(pair[0])])
         return pairs
 
-    def _one(self, source: CaptureInput, labels: dict[str, str] | None) -> Iterator[pa.RecordBatch]:
-        """Meter one capture; one that cannot be read is noted."""
-        try:
-            capture = self._open(source.source)
-        except SourceError as error:
-            if source.explicit or not isinstance(error, NotACapture):
-                self.stats.failed[source.name] = str(error)
-            else:
-                self.stats.skipped.append(source.name)
-            return
-        with capture:
-            number = self._begin(capture, source.name, labels)
-            if self.reorder is not None and isinstance(capture, Capture):
-                self.reorder.begin(capture, number)
-            yield from self._loop(capture, source)
-            if self.stats.interrupted:
-                yield from self._rest()
-        self._close(capture, source.name)
-
-    def _begin(self, capture: Capture | LiveSource, name: str, labels: dict[str, str] | None) -> int:
-        """Begin to meter a capture; its number."""
-        if self.labeller is not None:
-            return self.meter.begin_capture(name, labels)
-        return self.meter.begin_capture(name, label_of(capture.inside), marks_of(capture.inside), INSIDE)
-
-    def _open(self, source: Any) -> Capture | LiveSource:
-        if isinstance(source, LiveSource):
-            source.begin(self._clock, self.filter)
-            return source
-        timed, labels, rules = self.reorder is None, self.processes, self.rules
-        return open_capture(source, self._clock, timed=timed, filter=self.filter, labels=labels, rules=rules)
-
-    def _loop(self, capture: Capture | LiveSource, source: CaptureInput) -> Iterator[pa.RecordBatch]:
-        stats = self.stats
-        unknown = int(self.decoder.reasons[_UNKNOWN_LINK])
-        read = stats.packets
-        frames = self.reorder or capture
-        while (rows := self._decoded(frames)) or not capture.over:
-            self._count_left_out()
-            yield from self._feed(rows, frames)
-            if isinstance(capture, LiveSource):
-                yield from self._leave(capture, rows)
-            self._tell(capture, source.name)
-            if self._hooks.should_stop():
-                stats.interrupted = True
-                capture.finish()
-        self._count_left_out()
-        undecoded = int(self.decoder.reasons[_UNKNOWN_LINK]) - unknown
-        undecodable = stats.packets > read and undecoded == stats.packets - read
-        if self.reorder is not None:  # packets of other captures may be among those metered
-            undecodable = bool(self.reorder.links) and self.reorder.links.isdisjoint(LINK_NAMES)
-        if source.explicit and undecodable:
-            stats.failed[source.name] = str(_unsupported(capture, source.name))
-
-    def _leave(self, capture: LiveSource, rows: int) -> Iterator[pa.RecordBatch]:
-        """What has left the meter, at once; where nothing comes, the time that it is tells it so."""
-        if not rows and capture.beat(self._batch):
-            yield from self.meter.feed(self._batch, 1, capture.buffer)
-        yield from self.meter.leave()
+    def _turn(self, lane: Lane, name: str) -> None:
+        """At every turn of a lane."""
         if self._hooks.turn is not None:
             self._hooks.turn()
-
-    def _feed(self, rows: int, frames: Capture | LiveSource | Reorder) -> list[pa.RecordBatch]:
-        self.stats.packets += rows
-        return self.meter.feed(self._batch, rows, frames.buffer)
-
-    def _count_left_out(self) -> None:
-        """Give what the filter has left out since its reason."""
-        if self.filter is None:
-            return
-        now, before = (self.filter.packets, self.filter.wire_bytes), self._left_out
-        self.stats.packets += now[0] - before[0]
-        self.decoder.leave_out(FILTERED, now[0] - before[0], now[1] - before[1])
-        self._left_out = now
-
-    def _rest(self) -> Iterator[pa.RecordBatch]:
-        """Meter what still waits for its place when nothing more is read."""
-        if self.reorder is None:
-            return
-        self.reorder.finish()
-        while rows := self._decoded(self.reorder):
-            yield from self._feed(rows, self.reorder)
-
-    def _decoded(self, frames: Capture | LiveSource | Reorder) -> int:
-        """Fill the batch and decode it, step by step; the rows in it."""
-        done = 0
-        self.watch.start()
-        for rows in frames.steps(self._batch):
-            self.watch.lap("frames")
-            self.decoder.decode(frames.buffer, self._batch, done, rows)
-            self.watch.lap("decode")
-            done = rows
-        self.watch.lap("frames")
-        self.duplicates.look(frames.buffer, self._batch, done, self.decoder)
-        self.watch.lap("duplicates")
-        return done
-
-    def _close(self, capture: Capture | LiveSource, name: str) -> None:
-        stats = self.stats
-        stats.files += 1
-        stats.input_bytes += capture.position
-        self._bytes_before += capture.size or capture.position
-        self.watch.seconds["read"] += capture.seconds
-        self.watch.seconds["frames"] -= capture.seconds
-        for counter, value in capture.counters.items():
-            stats.counters[counter] = stats.counters.get(counter, 0) + value
-        if capture.damage:
-            stats.damaged[name] = capture.damage
-        if capture.refused:
-            stats.failed[name] = f"{name}: {capture.refused}; the packets before were metered"
-        if stats.interrupted:
-            self.meter.end_capture("stop")
-        elif not self._join:
-            self.meter.end_capture()
-            self._clock.restart()
-            self.duplicates.restart()
-
-    def _tell(self, capture: Capture | LiveSource, name: str) -> None:
         now = time.monotonic()
         if self._hooks.progress is None or now - self._last_progress < _PROGRESS_SECONDS:
             return
-        self._last_progress = now
-        sizes = [_stored_size(c) for c in self._found.captures]
-        total = None if None in sizes else sum(size or 0 for size in sizes)
-        flows = self.meter.flows + self.meter.open_flows
-        done = self._bytes_before + capture.position
-        self._hooks.progress(Progress(done, total, self.stats.packets, flows, name))
+        if self._turning.acquire(blocking=False):
+            self._last_progress = now
+            self._hooks.progress(self._progress(name))
+            self._turning.release()
+
+    def _progress(self, name: str) -> Progress:
+        total = None if self._stored is None else sum(self._stored)
+        done = sum(lane.before + lane.position for lane in self.lanes)
+        flows = sum(lane.meter.flows + lane.meter.open_flows for lane in self.lanes)
+        return Progress(done, total, sum(lane.stats.packets for lane in self.lanes), flows, name)
 
     def _finish(self, seconds: float) -> None:
-        """Complete the stats, and check that no packet was lost."""
-        stats, meter = self.stats, self.meter
-        stats.seconds = seconds
-        stats.reasons = self.decoder.counts()
-        stats.packet_bytes = self.decoder.wire_bytes
-        if self.filter is not None:
-            self.watch.seconds["filter"] += self.filter.seconds
-            self.watch.seconds["frames"] -= self.filter.seconds
-        if sum(stats.reasons.values()) != stats.packets:
-            raise FlowgaugeError(f"{stats.packets} packets read, {sum(stats.reasons.values())} accounted for: a defect")
-        if self.processes is not None and self.processes.left_out:
-            stats.counters["labels_unread"] = stats.counters.get("labels_unread", 0) + self.processes.left_out
-        stats.counters |= {"ip_length_lies": self.decoder.length_lies, **meter.counters, **self.duplicates.counters}
-        if self.reorder is not None:
-            stats.counters |= self.reorder.counters
-        stats.duplicates_suspected = self.duplicates.share
-        stats.flows, stats.rows = meter.flows, sum(meter.ended.values())
-        stats.ended, stats.named = dict(meter.ended), meter.named
-        stats.limited = meter.limited
+        """Complete the stats."""
+        stats, lanes = self.stats, self.lanes
+        whole = total(lane.totals().as_dict() for lane in lanes)
+        whole.seconds, whole.compile_seconds = seconds, stats.compile_seconds
+        whole.duplicates_suspected = share_of(np.sum([lane.sample for lane in lanes], axis=0))
+        whole.unlabelled = stats.unlabelled
+        whole.skipped = stats.skipped + self._by_place(whole.skipped)
+        whole.failed = stats.failed | {name: whole.failed[name] for name in self._by_place(whole.failed)}
+        whole.damaged = {name: whole.damaged[name] for name in self._by_place(whole.damaged)}
+        for lane in lanes[1:]:
+            for stage, spent in lane.watch.seconds.items():
+                self.watch.seconds[stage] += spent
         if self.truth is not None:
-            stats.truth, stats.labels = self.truth.stats(), self.truth.labels
-            return
-        for labels, rows in meter.records.rows_by_label():
-            name = "/".join(labels.get(field, "") for field in ("app", "action") if field in labels)
-            if rows and name:
-                stats.labels[name] = stats.labels.get(name, 0) + rows
+            whole.truth, whole.labels = self.truth.stats(), self.truth.labels
+        vars(stats).update(vars(whole))
+
+    def _by_place(self, names: Iterable[str]) -> list[str]:
+        place = {capture.name: place for place, capture in enumerate(self._found.captures)}
+        return sorted(names, key=place.__getitem__)
+
+    @property
+    def packets(self) -> int:
+        """Packets read so far."""
+        return sum(lane.stats.packets for lane in self.lanes)
 
 
 def _some(names: list[str], limit: int = 5) -> str:
@@ -395,10 +360,6 @@ def _glance(capture: CaptureInput) -> Glance:
         return Glance(dict(source.inside), False) if isinstance(source, LiveSource) else glance(source)
     except SourceError:
         return NOTHING_SEEN
-
-
-def _compiled(rules: str | os.PathLike[str] | None, labels: ProcessLabels | None) -> RuleLabels | None:
-    return None if rules is None or labels is None else RuleLabels(read_rules(rules), labels)
 
 
 def _first_time(capture: CaptureInput, otherwise: int) -> int:
@@ -428,11 +389,6 @@ def _stored_size(capture: CaptureInput) -> int | None:
         return os.path.getsize(capture.source)  # type: ignore[arg-type]
     except (OSError, TypeError):
         return None
-
-
-def _unsupported(capture: Capture | LiveSource, name: str) -> UnsupportedLinkType:
-    links = ", ".join(link_name(link) for link in sorted({interface.link for interface in capture.interfaces}))
-    return UnsupportedLinkType(f"{name}: {links} is not decoded; its packets are counted as unknown_link")
 
 
 def stream(inputs: Input | Iterable[Input], **options: Any) -> Iterator[pa.RecordBatch]:
@@ -547,12 +503,15 @@ def extract(
     with open_sink(output, format=format, schema=run.output_schema(), omit_null=run.schema.omits_null) as sink:
         run.stats.compile_seconds = run.warm(notify) if warm else 0.0
         rows = 0
-        for batch in run.batches():
-            converted = run.schema.convert(batch)
-            rows += len(converted)
-            run.watch.start()
-            sink.write(converted)
-            run.watch.lap("sink")
+        watch = Stopwatch()
+        with contextlib.closing(run.batches_ahead()) as batches:
+            for batch in batches:
+                converted = run.schema.convert(batch)
+                rows += len(converted)
+                watch.start()
+                sink.write(converted)
+                watch.lap("sink")
+        run.watch.seconds["sink"] = watch.seconds["sink"]
         run.stats.rows = rows
         noted = run.stats.results(with_names=run.config.anonymize is None)
         sink.note(STATS, json.dumps(noted, sort_keys=True))
@@ -569,8 +528,8 @@ def warmup(groups: Iterable[str] = DEFAULT_FEATURES) -> None:
 
 
 def profile(inputs: Input | Iterable[Input], **options: Any) -> dict[str, float]:
-    """Seconds spent in each stage, from `read` to `finalize`, while metering the inputs."""
-    run = Run(inputs, Hooks(), **options)
+    """Seconds spent in each stage, from `read` to `finalize`, while metering the inputs; by default in one thread."""
+    run = Run(inputs, Hooks(), **{"threads": 1, **options})
     for _ in run.batches():
         pass
     stats = run.stats

@@ -81,5 +81,22 @@ def total(runs: Iterable[dict[str, Any]]) -> RunStats:
     return summed
 
 
+def since(before: RunStats, now: RunStats) -> RunStats:
+    """What a run has counted between two of its states; shares and whether limits were reached are those of now."""
+    between = RunStats()
+    for each in fields(RunStats):
+        old, new = getattr(before, each.name), getattr(now, each.name)
+        if isinstance(new, dict):
+            counts = _counts(new)
+            new = {key: value - old.get(key, 0) if counts else value for key, value in new.items()}
+            new = new if counts else {key: value for key, value in new.items() if key not in old}
+        elif isinstance(new, list):
+            new = new[len(old) :]
+        elif not isinstance(new, (bool, float)):
+            new = new - old
+        setattr(between, each.name, new)
+    return between
+
+
 def _counts(values: dict[str, Any]) -> bool:
     return all(isinstance(value, int) for value in values.values())

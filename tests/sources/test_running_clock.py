@@ -98,16 +98,17 @@ def test_extreme_times():
 
 
 def test_epochs_by_time():
-    """A boundary lies before a record 30 s past the one behind the last boundary, or over an hour before it."""
-    seconds = [0, 29, 30, 59, 60, 200, 201]
-    assert run([START + s * SECOND for s in seconds])[3] == [0, 0, 1, 1, 2, 3, 3]
+    """A boundary lies before a record in another multiple of 30 s since 1970 than the one before, later or earlier."""
+    begin = START - START % (30 * SECOND)
+    seconds = [5, 29, 30, 59, 60, 200, 209, 210]
+    assert run([begin + s * SECOND for s in seconds])[3] == [0, 0, 1, 1, 2, 3, 3, 4]
     assert run([START, START, START - HOUR - 1, START - HOUR - 1])[3] == [0, 0, 1, 1]
     assert run([START, START, START - HOUR, START - HOUR])[3] == [0, 0, 0, 0]
 
 
 @pytest.mark.compiled  # a million records
 def test_epochs_by_count():
-    """The 2^20th record after the one behind a boundary opens the next interval."""
+    """Every 2^20th record of a trace opens the next interval."""
     clock = Clock()
     batch = make_batch(1 << 18)
     batch.packets.time[:] = START

@@ -153,5 +153,5 @@ class Live:
         self.capture.look_at_drops()
         files = 0 if self._records is None else self._records.files
         seconds = time.monotonic() - self._begun
-        packets = self._run.stats.packets
+        packets = self._run.packets
         return Counts(packets, self.capture.lost, self._rows, self._run.meter.open_flows, files, seconds)

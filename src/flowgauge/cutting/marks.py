@@ -62,15 +62,16 @@ class _MarkingMeter(Meter):
 
     def __init__(self, config: MeterConfig, chosen: Chosen) -> None:
         super().__init__(config)
-        self.names: list[str] = []
+        self.names: dict[int, str] = {}
         self.marks: dict[int, Bits] = {}
         self._chosen = chosen
         self._wanted = np.zeros(0, np.bool_)  # by slot: whether its record is chosen
         self.features = (*self.features, Feature("marks", (), self._mark, _no_columns, ("flows",)))
 
     def begin_capture(self, source: str, *rest: Any) -> int:
-        self.names.append(source)
-        return super().begin_capture(source, *rest)
+        number = super().begin_capture(source, *rest)
+        self.names[number] = source
+        return number
 
     def _mark(self, batch: PacketBatch, begin: int, stop: int, flows: Any) -> None:
         packets, records = batch.packets.view(np.ndarray)[begin:stop], flows.view(np.ndarray)
@@ -104,7 +105,7 @@ def mark(records: Records, captures: dict[int, str]) -> list[Marked]:
 
     Raises SourceError where the captures do not make the same records any more.
     """
-    run = Run(list(captures.values()), Hooks(), features="core", **records.options)
+    run = Run(list(captures.values()), Hooks(), features="core", threads=1, **records.options)
     run.warm()
     chosen = Chosen(records.rows, {old: new for new, old in enumerate(captures)})
     meter = run.meter = _MarkingMeter(replace(run.config, features=("core",)), chosen)  # captures may ask for more

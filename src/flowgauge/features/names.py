@@ -43,9 +43,11 @@ from flowgauge.kernels.naming import (
     look_up,
     note_message,
     note_payload,
+    overhear,
     queue,
     release_heads,
     take_facts,
+    tells_all,
 )
 from flowgauge.kernels.packet import CONTINUES, FIRST_FRAGMENT, NOT_FRAGMENT, OPENS, zeroed_records
 from flowgauge.kernels.state import FLOW
@@ -102,6 +104,11 @@ def update(p, begin, stop, state, flows, data, k):
         look_ahead(p, i, stop, state)
         q = p.packets[i]
         if q.slot < 0:
+            if tells_all(q):
+                if not has_text_room(k):
+                    return i
+                k.cursor[ROW] = i
+                overhear(q, data, k)
             continue
         f, dns = state[q.slot], is_dns(q)
         has_bytes = q.payload_caplen != 0 or q.tcp_flags & SYN
@@ -258,9 +265,10 @@ class _Group:
                 self._make_room(state)
 
     def _fault(self, state: Array, slot: int) -> None:
-        """What reads bytes has stopped at a bounds check: the flow is not looked at any more."""
+        """What reads bytes has stopped at a bounds check: the flow, if there is one, is not looked at any more."""
         self._faults += 1
-        give_up(state, slot, self._k)
+        if slot >= 0:
+            give_up(state, slot, self._k)
 
     def _settle(self, state: Array, flows: Array) -> None:
         """Dissect the heads that are due."""

@@ -18,8 +18,8 @@ CLOCK = np.dtype(
     [
         ("time", np.int64),  # the running clock
         ("epoch", np.int64),
-        ("mark", np.int64),  # clock of the record that followed the last boundary
-        ("records", np.int64),  # since then, that one included; EPOCH_RECORDS opens the next epoch
+        ("interval", np.int64),  # that the clock lies in: which multiple of EPOCH_LENGTH
+        ("records", np.int64),  # of the trace so far
         ("started", np.uint8),  # 1: a record with a time was seen in this trace
     ],
     align=True,
@@ -94,11 +94,15 @@ def _judge(packets, row, rows, final, clock, started):
 
 @inline_helper
 def _count_epoch(q, c):
-    """Number the boundary interval of a row whose clock is known."""
-    since = q.clock - c.mark
-    if c.records == EPOCH_RECORDS or since >= EPOCH_LENGTH or since < -HOUR:
+    """Number the boundary interval of a row whose clock is known.
+
+    Where boundaries lie follows from the clock and the number of records alone, so that parts of a trace can be read
+    apart from each other.
+    """
+    since = q.clock - c.interval * EPOCH_LENGTH  # no division for each packet
+    if since < 0 or since >= EPOCH_LENGTH or c.records & (EPOCH_RECORDS - 1) == 0:
         c.epoch += 1
-        c.mark, c.records = q.clock, 0
+        c.interval = q.clock // EPOCH_LENGTH
     c.records += 1
     q.epoch = c.epoch
 

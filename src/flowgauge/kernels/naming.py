@@ -43,7 +43,7 @@ from flowgauge.kernels.heads import (
     release_block,
     segment_place,
 )
-from flowgauge.kernels.packet import I32, SWAPPED_ROLES, TAIL_FRAGMENT, U8
+from flowgauge.kernels.packet import I32, METERED, OVERHEARD, SWAPPED_ROLES, TAIL_FRAGMENT, U8
 from flowgauge.kernels.servicelist import SERVICES
 from flowgauge.kernels.services import dissect, first_look, is_whole, judge
 from flowgauge.kernels.texts import Texts, intern, text_room
@@ -262,6 +262,13 @@ def is_dns(q):
     return False
 
 
+@inline_helper
+def tells_all(q):
+    """Whether a packet that is in no record here may hold a DNS message: it lies behind those that count of its record,
+    or is metered elsewhere."""
+    return (q.reason == METERED or q.reason == OVERHEARD) and q.payload_caplen != 0 and is_dns(q)
+
+
 @byte_helper
 def _message_range(q, data):
     """Where the DNS message of a packet lies, empty where there is none; over TCP it has to be all of the segment."""
@@ -344,6 +351,14 @@ def note_message(q, f, d, data, k):
     response = is_response(data, begin)
     _time_message(q, f, d, message_id(data, begin), response)
     if response and response_code(data, begin) == U64(0):
+        _learn(q, data, begin, end, k)
+
+
+@byte_helper
+def overhear(q, data, k):
+    """Learn from a DNS message whose flow does not count it."""
+    begin, end = _message_range(q, data)
+    if begin != end and is_response(data, begin) and response_code(data, begin) == U64(0):
         _learn(q, data, begin, end, k)
 
 

@@ -192,6 +192,8 @@ def make_batch(rows: int = BATCH_ROWS) -> PacketBatch:
 ) = (np.uint8(value) for value in range(13))
 # Not a reason: the row is metered later, when its first fragment has come.
 WAITS = np.uint8(255)
+# Not a reason either: the row is metered elsewhere, and is here for what it tells of hosts and of the clock.
+OVERHEARD = np.uint8(254)
 
 REASONS: dict[str, str] = {
     "metered": "counted in a flow",

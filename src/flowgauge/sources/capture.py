@@ -184,7 +184,7 @@ class Capture:
         """Put the waiting packets first, and the bytes that are still needed to the front of the window."""
         waiting = self._waiting
         if not len(waiting):
-            self._window.compact(self._window.at)
+            self._window.restart()
             return 0
         waiting.offset = self._window.gather(waiting.offset.tolist(), waiting.caplen.tolist())
         batch.packets[: len(waiting)] = waiting
@@ -244,6 +244,10 @@ class Capture:
     def finish(self) -> None:
         """Read nothing more."""
         self.over = True
+
+    def keep(self, reads: int) -> None:
+        """Let `buffer` stay as it is until so many reads (or rounds of steps) have begun after its own."""
+        self._window.keep(reads)
 
     def close(self) -> None:
         """Close the file, if it was opened from a path."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowgauge.kernels.clock import CLOCK, EPOCH_RECORDS
+from flowgauge.kernels.clock import CLOCK
 
 
 class Clock:
@@ -22,4 +22,4 @@ class Clock:
     def restart(self) -> None:
         """Begin a new trace: its first record starts the clock anew and opens the next epoch."""
         self.state.started[0] = 0
-        self.state.records[0] = EPOCH_RECORDS
+        self.state.records[0] = 0

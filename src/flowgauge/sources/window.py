@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import NamedTuple
 
 import numpy as np
@@ -40,6 +41,7 @@ class Window:
         self.ended = False
         self.damage: str | None = None
         self._stream = stream
+        self._others: deque[NDArray[np.uint8]] = deque()  # buffers that are used in turn with `data`
 
     @property
     def words(self) -> NDArray[np.uint32]:
@@ -95,27 +97,48 @@ class Window:
         """Whether there is no place behind the bytes that are read."""
         return int(self._end[0]) == len(self.data)
 
+    def keep(self, count: int) -> None:
+        """Use so many buffers in turn: the bytes of so many batches of rows stay where they are."""
+        self._others.extend(np.empty(len(self.data), np.uint8) for _ in range(count - 1))
+
+    def _renew(self) -> NDArray[np.uint8]:
+        """Go on in the next buffer; what there is stays in the one before, which is returned."""
+        before = self.data
+        if self._others:
+            self._others.append(before)
+            following = self._others.popleft()
+            self.data = following if len(following) >= len(before) else np.empty(len(before), np.uint8)
+        return before
+
+    def restart(self) -> None:
+        """Go on with what is not walked, at the front."""
+        source = self._renew()
+        self._move(source, self.at, 0)
+
     def compact(self, keep: int, to: int = 0) -> None:
         """Move the bytes from `keep` on to `to`."""
+        self._move(self.data, keep, to)
+
+    def _move(self, source: NDArray[np.uint8], keep: int, to: int) -> None:
         by = keep - to
-        if by:
+        if by or source is not self.data:
             end = int(self._end[0])
-            self.data[to : end - by] = self.data[keep:end]
+            self.data[to : end - by] = source[keep:end]
             self._at[0] -= np.uint64(by)
             self._origin[0] += by
             self._end[0] = end - by
 
     def gather(self, begins: list[int], sizes: list[int]) -> list[int]:
-        """Move pieces that are still needed, in order, and what is not walked to the front.
+        """Go on with pieces that are still needed, in order, and what is not walked behind them.
 
         Returns where the pieces begin now.
         """
-        places, to = [], 0
+        source, places, to = self._renew(), [], 0
         for begin, size in zip(begins, sizes, strict=True):
-            self.data[to : to + size] = self.data[begin : begin + size]
+            self.data[to : to + size] = source[begin : begin + size]
             places.append(to)
             to += size
-        self.compact(self.at, to + (self.at - to) % 4)
+        self._move(source, self.at, to + (self.at - to) % 4)
         return places
 
     def fill(self) -> None:

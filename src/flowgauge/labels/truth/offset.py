@@ -42,8 +42,8 @@ class Sample:
         self._parts: list[Flows] = []
         self._step, self._seen = 1, 0
 
-    def add_capture(self, source: str) -> None:
-        self._files.add(source)
+    def add_capture(self, source: str, number: int | None = None) -> None:
+        self._files.add(source, number)
 
     def find(self, records: NDArray[Any]) -> None:
         """Keep every so many records, fewer the more there are."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
@@ -50,19 +51,21 @@ class Files:
         self._of_capture = np.full((1, 0), _NO_PATTERN, np.int64)  # (capture, pattern); the last ones are not there yet
         self._captures = 0
 
-    def add(self, source: str) -> None:
-        """The next capture has this name."""
+    def add(self, source: str, number: int | None = None) -> None:
+        """The capture with this number, by default the next one, has this name."""
+        number = self._captures if number is None else number
         *folders, name = parts(source)
         spellings = [[*folders, plain_name(name)], [*folders, stem(name)]]
         found = {n for texts in spellings for n in self._exact(texts)}
         found |= {n for n, glob in self._globs if any(_fits(glob, texts) for texts in spellings)}
         rows, width = self._of_capture.shape
-        if self._captures == rows or len(found) > width:
-            larger = np.full((max(rows, 2 * self._captures), max(width, len(found))), _NO_PATTERN, np.int64)
+        if number >= rows or len(found) > width:
+            rows_now = rows if number < rows else max(number + 1, 2 * rows)
+            larger = np.full((rows_now, max(width, len(found))), _NO_PATTERN, np.int64)
             larger[:rows, :width] = self._of_capture
             self._of_capture = larger
-        self._of_capture[self._captures, : len(found)] = sorted(found)
-        self._captures += 1
+        self._of_capture[number, : len(found)] = sorted(found)
+        self._captures = max(self._captures, number + 1)
 
     def _exact(self, texts: list[str]) -> list[int]:
         return [n for depth in self._depths for n in self._names.get(tuple(texts[-depth:]), ())]
@@ -116,6 +119,7 @@ class Truth:
         self._used = np.zeros(table.rows, bool)
         self._flows = self._matched = 0
         self._counted: Counter[str] = Counter()
+        self._lock = threading.Lock()  # meters of several threads share one table
 
     def sample(self) -> Sample:
         """What to meter in the place of this, to find the offset."""
@@ -131,12 +135,17 @@ class Truth:
     def fields(self) -> tuple[str, ...]:
         return (*self._labels, LABEL_BY)
 
-    def add_capture(self, source: str) -> None:
-        """The next capture has this name."""
-        self._files.add(source)
+    def add_capture(self, source: str, number: int | None = None) -> None:
+        """The capture with this number, by default the next one, has this name."""
+        with self._lock:
+            self._files.add(source, number)
 
     def find(self, records: Array) -> Array:
         """The row of each record (as the meter keeps them), -1 for none."""
+        with self._lock:
+            return self._find(records)
+
+    def _find(self, records: Array) -> Array:
         if self._index is None:
             self._index = Index(self.rules, self.either)
         flows = flows_of(records, self._files)
@@ -154,7 +163,8 @@ class Truth:
         found = {name: labels.take(places) for name, labels in self._labels.items()}
         found[LABEL_BY] = pc.if_else(places.is_valid(), BY_TABLE, pa.scalar(None, pa.string()))
         made = {name: _category(pc.coalesce(own, arrays[name].cast(pa.string()))) for name, own in found.items()}
-        self._count({**arrays, **made}, len(rows))
+        with self._lock:
+            self._count({**arrays, **made}, len(rows))
         return made
 
     def _count(self, arrays: Mapping[str, pa.Array], rows: int) -> None:
