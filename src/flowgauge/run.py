@@ -29,7 +29,7 @@ from flowgauge.schema import VERSION as COLUMNS_VERSION
 from flowgauge.schema import arrow_schema
 from flowgauge.schemas import Schema, get_schema
 from flowgauge.shards import Numbering
-from flowgauge.sinks import open_sink
+from flowgauge.sinks import Terms, open_sink
 from flowgauge.sources.capture import NOTHING_SEEN, Glance, first_time, glance
 from flowgauge.sources.discover import CaptureInput, Found, find_captures
 from flowgauge.sources.live import LiveSource
@@ -457,7 +457,7 @@ def write(
 ) -> None:
     """Write native records to a file, in the format of its extension or of `format`.
 
-    `output` is a path, "-" (standard output) or a binary file object. Raises SinkError.
+    `output` is a path, "-" (standard output), a binary file object or the URL of a destination. Raises SinkError.
     """
     mapping = get_schema(schema)
     batches = iter(table.to_batches() if isinstance(table, pa.Table) else table)
@@ -495,12 +495,13 @@ def extract(
     """Read captures and write their flow records; what `flowgauge extract` does.
 
     Inputs that cannot be read are named in the stats and the rest is written. When `should_stop`
-    turns true, what was metered is written. `warm` compiles all kernels ahead where that was never done, saying so
-    to `notify`. Raises ConfigError before anything is read, SinkError when
-    the output cannot be written.
+    turns true, what was metered is written. `output` is that of :func:`write`. `warm` compiles all kernels ahead where
+    that was never done, saying so to `notify`. Raises ConfigError before anything is read, SinkError when the output
+    cannot be written.
     """
     run = Run(inputs, Hooks(progress, notify, should_stop), **options)
-    with open_sink(output, format=format, schema=run.output_schema(), omit_null=run.schema.omits_null) as sink:
+    schema, omit_null, terms = run.output_schema(), run.schema.omits_null, Terms(notify or _ignore, should_stop)
+    with open_sink(output, format=format, schema=schema, omit_null=omit_null, terms=terms) as sink:
         run.stats.compile_seconds = run.warm(notify) if warm else 0.0
         rows = 0
         watch = Stopwatch()
@@ -516,6 +517,10 @@ def extract(
         noted = run.stats.results(with_names=run.config.anonymize is None)
         sink.note(STATS, json.dumps(noted, sort_keys=True))
     return run.stats
+
+
+def _ignore(line: str) -> None:
+    pass
 
 
 def warmup(groups: Iterable[str] = DEFAULT_FEATURES) -> None:
