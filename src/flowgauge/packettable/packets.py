@@ -78,7 +78,7 @@ def write_packets(
     return run.stats
 
 
-def _write(batches: Iterator[pa.RecordBatch], sink: Sink) -> None:
+def _write(batches: Iterator[pa.RecordBatch], sink: Any) -> None:
     """Write batches in a thread of its own, while the next ones are made."""
     waiting: deque[Future[None]] = deque()
     with ThreadPoolExecutor(1) as thread:
@@ -90,7 +90,7 @@ def _write(batches: Iterator[pa.RecordBatch], sink: Sink) -> None:
             waiting.popleft().result()
 
 
-def _open(output: Target, schema: pa.Schema, format: str | None, compression: str | None) -> Sink:
+def _open(output: Target, schema: pa.Schema, format: str | None, compression: str | None) -> Any:
     if (format or _format(output)) == "parquet":
         return Sink(Output(output), schema, parquet_opener(compression))
     if compression is not None:

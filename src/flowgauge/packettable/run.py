@@ -131,6 +131,8 @@ class PacketRun:
             return
         with capture:
             self._builder.begin_capture(source.name, labels)
+            if self._duplicates is not None:
+                self._duplicates.begin(self.stats.files)
             before, unknown = self.stats.rows, int(self._decoder.reasons[_UNKNOWN_LINK])
             yield from self._loop(capture, source.name)
             unknown = int(self._decoder.reasons[_UNKNOWN_LINK]) - unknown
@@ -172,8 +174,6 @@ class PacketRun:
         if said and rows:
             stats.labels[said] = stats.labels.get(said, 0) + rows
         self._clock.restart()
-        if self._duplicates is not None:
-            self._duplicates.restart()
 
     def _tell(self, capture: Capture, name: str) -> None:
         now = time.monotonic()
