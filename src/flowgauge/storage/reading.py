@@ -1,7 +1,7 @@
 """Files of a storage, read front to back with some pieces fetched ahead.
 
-Measured with answers after 40 ms and 80 MB/s on each connection: pieces of 2 MiB one after another come at 30 MB/s, four
-at a time at 119, eight at 218, for 16 MiB of memory.
+Measured with answers after 40 ms and 80 MB/s on each connection: pieces of 2 MiB one after another come at 30 MB/s,
+four at a time at 119, eight at 218, for 16 MiB of memory.
 """
 
 from __future__ import annotations

@@ -37,10 +37,31 @@ def _ipfix(url: Url, omit_null: bool) -> Destination:
     return Ipfix(url)
 
 
-DESTINATIONS: dict[str, Factory] = {"kafka": _kafka, "ipfix": _ipfix}
+def _duckdb(url: Url, omit_null: bool) -> Destination:
+    from flowgauge.sinks.delivery.duckdbfile import DuckDBFile
+
+    return DuckDBFile(url)
+
+
+def _postgresql(url: Url, omit_null: bool) -> Destination:
+    from flowgauge.sinks.delivery.postgresql import PostgreSQL
+
+    return PostgreSQL(url)
+
+
+def _clickhouse(url: Url, omit_null: bool) -> Destination:
+    from flowgauge.sinks.delivery.clickhouse import ClickHouse
+
+    return ClickHouse(url)
+
+
+DESTINATIONS: dict[str, Factory] = {
+    **{"kafka": _kafka, "ipfix": _ipfix},
+    **{"duckdb": _duckdb, "postgresql": _postgresql, "clickhouse": _clickhouse},
+}
 """Every destination by the scheme of its URL."""
 
-FILES: dict[str, str] = {}
+FILES: dict[str, str] = {".duckdb": "duckdb"}
 """Extensions of files that are destinations, by which scheme."""
 
 
