@@ -29,7 +29,7 @@ from flowgauge.schema import VERSION as COLUMNS_VERSION
 from flowgauge.schema import arrow_schema
 from flowgauge.schemas import Schema, get_schema
 from flowgauge.shards import Numbering
-from flowgauge.sinks import open_sink
+from flowgauge.sinks import Terms, open_sink
 from flowgauge.sources.capture import NOTHING_SEEN, Glance, first_time, glance
 from flowgauge.sources.discover import CaptureInput, Found, find_captures, of_all
 from flowgauge.sources.live import LiveSource
@@ -113,7 +113,7 @@ class Run:
         self._stored = None if None in stored else [size or 0 for size in stored]
         self._turning = threading.Lock()
         self._last_progress = time.monotonic()
-        plan = (self.label_fields, self.schema.extras, self.truth, rules, join, rows, self._turn, hooks.should_stop)
+        plan = (self.label_fields, self.schema.extras, self.truth, rules, join, rows, hooks.should_stop)
         self._plan = Plan(self.config, *plan)
         self._side_by_side, self._shards = self._threads(threads)
         self.threads = self._side_by_side * self._shards
@@ -222,17 +222,21 @@ class Run:
             self._find_offset(self.truth)
         chunks = self._planned()
         numbers = range(done, len(chunks))
-        if self._side_by_side > 1 and len(numbers) > 1:
-            yield from self._in_lanes(chunks, numbers, rows)
-        else:
-            yield from self._one_by_one(chunks, numbers, rows, cut)
+        try:
+            if self._side_by_side > 1 and len(numbers) > 1:
+                yield from self._in_lanes(chunks, numbers, rows)
+            else:
+                yield from self._one_by_one(chunks, numbers, rows, cut)
+        finally:
+            for lane in self.lanes:
+                lane.close()
         self._finish(time.perf_counter() - begin)
 
     def _one_by_one(self, chunks: list[list[Job]], numbers: range, rows: int, cut: bool) -> Iterator[Chunk]:
         lane, numbering = self.lanes[0], Numbering(rows)
         for number in numbers:
             last = number == len(chunks) - 1
-            chunk = Chunk(number, chunks[number], lane.meter_all(chunks[number], last=last, cut=cut))
+            chunk = Chunk(number, chunks[number], lane.meter_all(chunks[number], self._turn, last=last, cut=cut))
             if rows:
                 chunk.batches = map(numbering, chunk.batches)
             yield chunk
@@ -243,9 +247,12 @@ class Run:
         more = min(self._side_by_side, len(numbers)) - 1
         self.lanes += [Lane(self._plan, self._shards) for _ in range(more)]
         numbering = Numbering(rows)
-        workers = [functools.partial(_work, lane, chunks) for lane in self.lanes]
+        workers = [functools.partial(self._work, lane, chunks) for lane in self.lanes]
         for number, batches in in_order(workers, numbers, _AHEAD, self._goes_on):
             yield Chunk(number, chunks[number], map(numbering, batches))
+
+    def _work(self, lane: Lane, chunks: list[list[Job]], number: int) -> Iterator[pa.RecordBatch]:
+        return lane.meter_all(chunks[number], self._turn, last=False, cut=True)
 
     def _goes_on(self) -> bool:
         return not any(lane.stats.interrupted for lane in self.lanes)
@@ -258,7 +265,7 @@ class Run:
         chunks: list[list[Job]] = []
         room = 0
         for job, size in zip(ordered, sizes, strict=True):
-            if size is None or size > room or len(chunks[-1]) == _MOST_TOGETHER:
+            if not chunks or size is None or size > room or len(chunks[-1]) == _MOST_TOGETHER:
                 chunks.append([])
                 room = _TOGETHER
             chunks[-1].append(job)
@@ -310,8 +317,6 @@ class Run:
     def _finish(self, seconds: float) -> None:
         """Complete the stats."""
         stats, lanes = self.stats, self.lanes
-        for lane in lanes:
-            lane.close()
         whole = total(lane.totals().as_dict() for lane in lanes)
         whole.seconds, whole.compile_seconds = seconds, stats.compile_seconds
         whole.duplicates_suspected = share_of(np.sum([lane.sample for lane in lanes], axis=0))
@@ -334,10 +339,6 @@ class Run:
     def packets(self) -> int:
         """Packets read so far."""
         return sum(lane.stats.packets for lane in self.lanes)
-
-
-def _work(lane: Lane, chunks: list[list[Job]], number: int) -> Iterator[pa.RecordBatch]:
-    return lane.meter_all(chunks[number], last=False, cut=True)
 
 
 def _some(names: list[str], limit: int = 5) -> str:
@@ -461,7 +462,7 @@ def write(
 ) -> None:
     """Write native records to a file, in the format of its extension or of `format`.
 
-    `output` is a path, "-" (standard output) or a binary file object. Raises SinkError.
+    `output` is a path, "-" (standard output), a binary file object or the URL of a destination. Raises SinkError.
     """
     mapping = get_schema(schema)
     batches = iter(table.to_batches() if isinstance(table, pa.Table) else table)
@@ -499,12 +500,13 @@ def extract(
     """Read captures and write their flow records; what `flowgauge extract` does.
 
     Inputs that cannot be read are named in the stats and the rest is written. When `should_stop`
-    turns true, what was metered is written. `warm` compiles all kernels ahead where that was never done, saying so
-    to `notify`. Raises ConfigError before anything is read, SinkError when
-    the output cannot be written.
+    turns true, what was metered is written. `output` is that of :func:`write`. `warm` compiles all kernels ahead where
+    that was never done, saying so to `notify`. Raises ConfigError before anything is read, SinkError when the output
+    cannot be written.
     """
     run = Run(inputs, Hooks(progress, notify, should_stop), **options)
-    with open_sink(output, format=format, schema=run.output_schema(), omit_null=run.schema.omits_null) as sink:
+    schema, omit_null, terms = run.output_schema(), run.schema.omits_null, Terms(notify or _ignore, should_stop)
+    with open_sink(output, format=format, schema=schema, omit_null=omit_null, terms=terms) as sink:
         run.stats.compile_seconds = run.warm(notify) if warm else 0.0
         rows = 0
         watch = Stopwatch()
@@ -522,6 +524,10 @@ def extract(
     return run.stats
 
 
+def _ignore(line: str) -> None:
+    pass
+
+
 def warmup(groups: Iterable[str] = DEFAULT_FEATURES) -> None:
     """Compile every kernel of the main path and of these feature groups, or load it from the cache."""
     from flowgauge.warmup import compile_all
@@ -532,8 +538,8 @@ def warmup(groups: Iterable[str] = DEFAULT_FEATURES) -> None:
 
 
 def profile(inputs: Input | Iterable[Input], **options: Any) -> dict[str, float]:
-    """Seconds spent in each stage, from `read` to `finalize`, while metering the inputs."""
-    run = Run(inputs, Hooks(), **options)
+    """Seconds spent in each stage, from `read` to `finalize`, while metering the inputs; by default in one thread."""
+    run = Run(inputs, Hooks(), **{"threads": 1, **options})
     for _ in run.batches():
         pass
     stats = run.stats
