@@ -131,18 +131,16 @@ def _first_chain(data: NDArray[np.uint8], layout: PcapLayout, ends: bool) -> int
 def _words(data: NDArray[np.uint8], big: bool) -> NDArray[np.uint32]:
     """The 32-bit integer at each byte."""
     if len(data) < 4:
-        return np.zeros(0, np.uint32)
-    parts = [data[place : len(data) - 3 + place].astype(np.uint32) for place in range(4)]
+        return data[:0].astype(np.uint32)
+    parts: list[NDArray[np.uint32]] = [data[place : len(data) - 3 + place].astype(np.uint32) for place in range(4)]
     first, second, third, fourth = parts if big else parts[::-1]
-    found: NDArray[np.uint32] = first << 24 | second << 16 | third << 8 | fourth
-    return found
+    return (first << 24 | second << 16 | third << 8 | fourth).astype(np.uint32)
 
 
 def _plausible(words: NDArray[np.uint32], layout: PcapLayout) -> NDArray[np.int64]:
     """At each byte: the captured bytes of a record that begins there, -1 where its header makes no sense."""
     header = int(layout.header)
     count = max(0, len(words) - header + 4)
-    _, fraction, caplen, frame_len = (words[place : place + count] for place in (0, 4, 8, 12))
+    fraction, caplen, frame_len = (words[place : place + count] for place in (4, 8, 12))
     sound = (fraction < int(NANOSECONDS) // int(layout.unit)) & (caplen <= frame_len) & (frame_len <= _PLAUSIBLE)
     return np.where(sound, caplen.astype(np.int64), -1)
-

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import importlib.util
 import pickle
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from flowgauge.errors import MissingDependency, SourceError, TruncatedCapture
 from flowgauge.labels.process import ProcessLabels
 from flowgauge.lane import Job
 from flowgauge.run import Run
+from flowgauge.schema import arrow_schema
 from flowgauge.schemas import get_schema
-from flowgauge.shards import Numbering
 from flowgauge.spark import tasks
 from flowgauge.spark.blocks import BLOCKS
 from flowgauge.spark.plan import Part, Sizes, Start, Trace, Work, arranged, jobs_of, plan_of, sizes_of
@@ -29,11 +32,8 @@ if TYPE_CHECKING:
 _INSTALL = "Spark is not installed: pip install 'flowgauge[spark]' (and Java 17 or later)"
 
 
-class Result(NamedTuple):
-    """Batches of records on their way: a frame of BATCHES, and the run whose options they follow."""
-
-    frame: DataFrame
-    run: Run
+_OLDEST = (4, 1)
+_RECORDS, _MOST_TRACES = 40, 1 << 22  # bits of the number of a record in its task; tasks of either kind
 
 
 def flows(spark: SparkSession, paths: Any, **options: Any) -> DataFrame:
@@ -48,11 +48,9 @@ def flows(spark: SparkSession, paths: Any, **options: Any) -> DataFrame:
     MissingDependency without PySpark.
     """
     run, frame = batches_of(spark, paths, options)
-    schema = run.schema.listed(run.label_fields, run.config)
-    from flowgauge.schema import arrow_schema
-
-    struct = struct_of(spark_schema(arrow_schema(schema)))
-    return mapped(frame, partial(_records, run.schema.name, run.strict), struct)
+    columns = run.schema.listed(run.label_fields, run.config)
+    struct = struct_of(spark_schema(arrow_schema(columns)))
+    return mapped(frame, partial(records, run.schema.name, run.strict), struct)
 
 
 def batches_of(spark: SparkSession, paths: Any, options: dict[str, Any]) -> tuple[Run, DataFrame]:
@@ -73,13 +71,11 @@ def batches_of(spark: SparkSession, paths: Any, options: dict[str, Any]) -> tupl
 
 def require() -> None:
     """Raise MissingDependency without PySpark."""
-    try:
-        import pandas  # noqa: F401 - PySpark asks for it
-        import pyspark
-    except ImportError:
-        raise MissingDependency(_INSTALL) from None
-    if tuple(map(int, pyspark.__version__.split(".")[:2])) < (4, 1):
-        raise MissingDependency(f"PySpark {pyspark.__version__} is too old: pip install 'flowgauge[spark]'")
+    if not all(map(importlib.util.find_spec, ("pyspark", "pandas"))):  # PySpark asks for pandas itself
+        raise MissingDependency(_INSTALL)
+    version = importlib.metadata.version("pyspark")
+    if tuple(map(int, version.split(".")[:2])) < _OLDEST:
+        raise MissingDependency(f"PySpark {version} is too old: pip install --upgrade 'flowgauge[spark]'")
 
 
 def _in_shards(spark: SparkSession, work: Work, traces: list[tuple[Trace, list[Job]]], sizes: Sizes) -> DataFrame:
@@ -91,16 +87,16 @@ def _in_shards(spark: SparkSession, work: Work, traces: list[tuple[Trace, list[J
             for label in each.labels:
                 labels.number(label)
     work = replace(work, labels=labels.listed)
-    parts: list[Part] = []
+    planned: list[Part] = []
     captures: dict[int, list[tasks.Captured]] = {}
     for trace, jobs in traces:
         own = list(chain(trace, jobs, seen, partial(_clock_behind, spark, work)))
-        parts += own
+        planned += own
         captures[trace.number] = [
             tasks.Captured(part.number, part.job, seen[part.job.number][0].inside) for part in own if part.first
         ]
     shards = [trace for trace, _ in traces]
-    blocks = mapped(_tasks(spark, parts), partial(tasks.decode_parts, work), struct_of(BLOCKS))
+    blocks = mapped(_tasks(spark, planned), partial(tasks.decode_parts, work), struct_of(BLOCKS))
     count = sum(trace.shards for trace in shards)
     by_shard = blocks.repartitionById(count, "shard").sortWithinPartitions("shard", "part", "number")
     return mapped(by_shard, partial(tasks.meter_shards, work, captures, shards), struct_of(tasks.BATCHES))
@@ -127,8 +123,8 @@ def _clock_behind(spark: SparkSession, work: Work, job: Job, start: Start) -> St
 
 def _tasks(spark: SparkSession, plans: list[Any]) -> DataFrame:
     """A partition for each of these plans."""
-    columns = [range(len(plans)), [pickle.dumps(plan) for plan in plans]]
-    table = pa.table([pa.array(values, field.type) for values, field in zip(columns, tasks.TASKS, strict=True)], tasks.TASKS)
+    columns = {"task": range(len(plans)), "plan": [pickle.dumps(plan) for plan in plans]}
+    table = pa.table({field.name: pa.array(columns[field.name], field.type) for field in tasks.TASKS})
     return spark.createDataFrame(table).repartitionById(len(plans), "task")
 
 
@@ -141,20 +137,30 @@ def mapped(
         return frame.mapInArrow(function, schema)
 
 
-def _records(name: str, strict: bool, tables: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def records(name: str, strict: bool, tables: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """BATCHES in, records of a schema in the types of Spark out. Raises SourceError as :func:`flowgauge.read` does."""
     schema = get_schema(name)
     for table in tables:
         columns = [table.column(name) for name in ("trace", "shard", "records", "counts")]
         for row in range(table.num_rows):
-            trace, shard, records, counts = (column[row] for column in columns)
+            trace, shard, packed, counts = (column[row] for column in columns)
             if counts.is_valid:
                 _check(pickle.loads(counts.as_py()), strict)
                 continue
-            batch = tasks.of_ipc(records.as_buffer())
+            batch = _numbered(tasks.of_ipc(packed.as_buffer()), trace.as_py(), shard.as_py())
             if tasks.LEFT.name in batch.schema.names:
                 batch = batch.drop_columns([tasks.LEFT.name])
             yield to_spark(schema.convert(batch))
+
+
+def _numbered(batch: pa.RecordBatch, trace: int, shard: int) -> pa.RecordBatch:
+    """With numbers of records, where there are some, that no other task gives: it has no end of its own to count to."""
+    place = batch.schema.get_field_index("record")
+    if place < 0:
+        return batch
+    task = trace if tasks.LEFT.name not in batch.schema.names else _MOST_TRACES + shard
+    numbers = pc.add(batch.column(place), pa.scalar(task << _RECORDS, pa.int64()))
+    return batch.set_column(place, batch.schema.field(place), numbers)
 
 
 def _check(counts: tasks.Counts, strict: bool) -> None:

@@ -110,9 +110,7 @@ def jobs_of(run: Run) -> list[Job]:
     return [job._replace(capture=job.capture._replace(source=_absolute(job.capture.source))) for job in jobs]
 
 
-def arranged(
-    jobs: list[Job], run: Run, sizes: Sizes
-) -> tuple[list[list[Job]], list[tuple[Trace, list[Job]]]]:
+def arranged(jobs: list[Job], run: Run, sizes: Sizes) -> tuple[list[list[Job]], list[tuple[Trace, list[Job]]]]:
     """The captures that are metered where they lie, some in a task, and those that are metered in shards."""
     if run._plan.join:
         return [], [(Trace(0, 0, sizes.shards), jobs)]
@@ -157,7 +155,6 @@ def stored_size(job: Job) -> int:
         return os.path.getsize(job.capture.source)  # type: ignore[arg-type]
     except OSError:
         return 0
-
 
 
 def _can_be_split(config: MeterConfig) -> bool:

@@ -8,6 +8,7 @@ run through the clock from where that stands, before what follows is looked at.
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -27,12 +28,12 @@ from flowgauge.spark.plan import Part, Start, Trace, stored_size
 
 
 class Slice(NamedTuple):
-    """A part of a capture to be looked at: number `number` of `count`, of about `wanted` bytes each."""
+    """A part of a capture to be looked at: number `number` of `parts`, of about `wanted` bytes each."""
 
     job: Job
     wanted: int = 0
     number: int = 0
-    count: int = 1
+    parts: int = 1
 
 
 class Seen(NamedTuple):
@@ -70,10 +71,10 @@ def slices(job: Job, wanted: int, splits: bool) -> Iterator[Slice]:
 def look_at(plan: Plan, part: Slice) -> Seen | None:
     """Read a part of a capture; None where no record begins in it."""
     job, source = part.job, part.job.capture.source
-    if part.count == 1:
+    if part.parts == 1:
         return _looked_at(plan, job, 0, None)
     layout = layout_of(source)
-    found = None if layout is None else ranges(source, layout, part.wanted, part.number, part.count)  # type: ignore[arg-type]
+    found = None if layout is None else ranges(source, layout, part.wanted, part.number, part.parts)  # type: ignore[arg-type]
     return None if found is None else _looked_at(plan, job, part.number, found)
 
 
@@ -92,9 +93,7 @@ def _looked_at(plan: Plan, job: Job, number: int, range: Range | None) -> Seen:
         skip = isinstance(error, NotACapture) and not job.capture.explicit
         return Seen(job, number, range, fault=str(error), skip=skip)
     said = labels.listed if labels is not None else ()
-    return Seen(
-        job, number, range, times.records, frames, times.seen, times.simple, whole, inside=inside, labels=said
-    )
+    return Seen(job, number, range, times.records, frames, times.seen, times.simple, whole, inside=inside, labels=said)
 
 
 @contextlib.contextmanager
@@ -170,7 +169,7 @@ def _fit(parts: list[Seen]) -> bool:
     """Whether reading each part ends where the next one begins, so that together they are what reading all gives."""
     if not parts or any(each.fault for each in parts):
         return False
-    joints = zip(parts, parts[1:], strict=False)
+    joints = itertools.pairwise(parts)
     return all(one.whole and one.range and two.range and one.range.stop == two.range.begin for one, two in joints)
 
 

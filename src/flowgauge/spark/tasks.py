@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from flowgauge.duplicates import Estimate
 from flowgauge.fragments import FragmentStage
+from flowgauge.kernels.packet import PACKET
 from flowgauge.labels.inside import label_of, marks_of
 from flowgauge.labels.process import INSIDE, NAME, ProcessLabels
 from flowgauge.labels.rules import read_rules
@@ -94,10 +95,8 @@ def meter_whole(work: Work, tables: Iterable[pa.RecordBatch]) -> Iterator[pa.Rec
     plan = work.here()
     for jobs in specs(tables):
         lane = Lane(plan)
-        trace, number = jobs[0].number, 0
-        for batch in lane.meter_all(jobs, last=True, cut=True):
-            yield _row(BATCHES, [trace, number, 0, 0, number, ipc(batch), None])
-            number += 1
+        for number, batch in enumerate(lane.meter_all(jobs, last=True, cut=True)):
+            yield _row(BATCHES, [jobs[0].number, number, 0, 0, number, ipc(batch), None])
         lane.close()
         yield _row(BATCHES, [-1, 0, 0, -1, 0, None, _counts(lane)])
     if plan.truth is not None:
@@ -217,7 +216,7 @@ class _Shard:
             yield from self._feed()
             self._begin_part(part)
         self._waiting.append(packets)
-        self._rows += len(packets.packets) // blocks.PACKET.itemsize
+        self._rows += len(packets.packets) // PACKET.itemsize
         if self._rows >= RECORDS:
             yield from self._feed()
 
@@ -304,7 +303,8 @@ def ipc(batch: pa.RecordBatch) -> bytes:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as writer:
         writer.write_batch(batch)
-    return sink.getvalue().to_pybytes()
+    stream: bytes = sink.getvalue().to_pybytes()
+    return stream
 
 
 def of_ipc(stream: Any) -> pa.RecordBatch:

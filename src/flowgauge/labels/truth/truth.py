@@ -146,8 +146,11 @@ class Truth:
 
     def __getstate__(self) -> dict[str, Any]:
         """The table and no counts, for another process; what is made of it is made anew there."""
-        nothing = {"_index": None, "_flows": 0, "_matched": 0, "_counted": Counter(), "_used": np.zeros_like(self._used)}
-        return {name: value for name, value in (vars(self) | nothing).items() if name != "_lock"}
+        state = dict(vars(self))
+        del state["_lock"]
+        state |= {"_index": None, "_flows": 0, "_matched": 0, "_counted": Counter()}
+        state["_used"] = np.zeros_like(self._used)
+        return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
