@@ -112,7 +112,7 @@ class Run:
         self._stored = None if None in stored else [size or 0 for size in stored]
         self._turning = threading.Lock()
         self._last_progress = time.monotonic()
-        plan = (self.label_fields, self.schema.extras, self.truth, rules, join, rows, self._turn, hooks.should_stop)
+        plan = (self.label_fields, self.schema.extras, self.truth, rules, join, rows, hooks.should_stop)
         self._plan = Plan(self.config, *plan)
         self._side_by_side, self._shards = self._threads(threads)
         self.threads = self._side_by_side * self._shards
@@ -221,17 +221,21 @@ class Run:
             self._find_offset(self.truth)
         chunks = self._planned()
         numbers = range(done, len(chunks))
-        if self._side_by_side > 1 and len(numbers) > 1:
-            yield from self._in_lanes(chunks, numbers, rows)
-        else:
-            yield from self._one_by_one(chunks, numbers, rows, cut)
+        try:
+            if self._side_by_side > 1 and len(numbers) > 1:
+                yield from self._in_lanes(chunks, numbers, rows)
+            else:
+                yield from self._one_by_one(chunks, numbers, rows, cut)
+        finally:
+            for lane in self.lanes:
+                lane.close()
         self._finish(time.perf_counter() - begin)
 
     def _one_by_one(self, chunks: list[list[Job]], numbers: range, rows: int, cut: bool) -> Iterator[Chunk]:
         lane, numbering = self.lanes[0], Numbering(rows)
         for number in numbers:
             last = number == len(chunks) - 1
-            chunk = Chunk(number, chunks[number], lane.meter_all(chunks[number], last=last, cut=cut))
+            chunk = Chunk(number, chunks[number], lane.meter_all(chunks[number], self._turn, last=last, cut=cut))
             if rows:
                 chunk.batches = map(numbering, chunk.batches)
             yield chunk
@@ -242,9 +246,12 @@ class Run:
         more = min(self._side_by_side, len(numbers)) - 1
         self.lanes += [Lane(self._plan, self._shards) for _ in range(more)]
         numbering = Numbering(rows)
-        workers = [functools.partial(_work, lane, chunks) for lane in self.lanes]
+        workers = [functools.partial(self._work, lane, chunks) for lane in self.lanes]
         for number, batches in in_order(workers, numbers, _AHEAD, self._goes_on):
             yield Chunk(number, chunks[number], map(numbering, batches))
+
+    def _work(self, lane: Lane, chunks: list[list[Job]], number: int) -> Iterator[pa.RecordBatch]:
+        return lane.meter_all(chunks[number], self._turn, last=False, cut=True)
 
     def _goes_on(self) -> bool:
         return not any(lane.stats.interrupted for lane in self.lanes)
@@ -257,7 +264,7 @@ class Run:
         chunks: list[list[Job]] = []
         room = 0
         for job, size in zip(ordered, sizes, strict=True):
-            if size is None or size > room or len(chunks[-1]) == _MOST_TOGETHER:
+            if not chunks or size is None or size > room or len(chunks[-1]) == _MOST_TOGETHER:
                 chunks.append([])
                 room = _TOGETHER
             chunks[-1].append(job)
@@ -309,8 +316,6 @@ class Run:
     def _finish(self, seconds: float) -> None:
         """Complete the stats."""
         stats, lanes = self.stats, self.lanes
-        for lane in lanes:
-            lane.close()
         whole = total(lane.totals().as_dict() for lane in lanes)
         whole.seconds, whole.compile_seconds = seconds, stats.compile_seconds
         whole.duplicates_suspected = share_of(np.sum([lane.sample for lane in lanes], axis=0))
@@ -333,10 +338,6 @@ class Run:
     def packets(self) -> int:
         """Packets read so far."""
         return sum(lane.stats.packets for lane in self.lanes)
-
-
-def _work(lane: Lane, chunks: list[list[Job]], number: int) -> Iterator[pa.RecordBatch]:
-    return lane.meter_all(chunks[number], last=False, cut=True)
 
 
 def _some(names: list[str], limit: int = 5) -> str:
@@ -527,8 +528,8 @@ def warmup(groups: Iterable[str] = DEFAULT_FEATURES) -> None:
 
 
 def profile(inputs: Input | Iterable[Input], **options: Any) -> dict[str, float]:
-    """Seconds spent in each stage, from `read` to `finalize`, while metering the inputs."""
-    run = Run(inputs, Hooks(), **options)
+    """Seconds spent in each stage, from `read` to `finalize`, while metering the inputs; by default in one thread."""
+    run = Run(inputs, Hooks(), **{"threads": 1, **options})
     for _ in run.batches():
         pass
     stats = run.stats

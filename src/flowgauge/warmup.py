@@ -179,17 +179,20 @@ def compile_meter() -> None:
 
     from flowgauge.kernels.packet import FIRST_FRAGMENT, TAIL_FRAGMENT, make_batch
     from flowgauge.meter import Meter
+    from flowgauge.shards import ShardedMeter
 
     batch = make_batch()
     rows = batch.packets[:4]
     rows.ip_version, rows.protocol, rows.src_lo, rows.dst_lo = 4, 17, 1, (2, 2, 2, 3)
     rows.fragment[1], rows.fragment[2] = TAIL_FRAGMENT, FIRST_FRAGMENT
     rows.tunnel_depth[3] = 1
-    meter = Meter(MeterConfig(features=("core",)))
-    meter.begin_capture("")
-    meter.feed(batch, len(rows), np.zeros(64, np.uint8))
-    meter.end_capture()
-    list(meter.flush())
+    config = MeterConfig(features=("core",))
+    for meter in (Meter(config), ShardedMeter(1, config)):
+        meter.begin_capture("")
+        meter.feed(batch, len(rows), np.zeros(64, np.uint8))
+        meter.end_capture()
+        list(meter.flush())
+        meter.close()
 
 
 def compile_group(name: str) -> None:

@@ -60,6 +60,9 @@ def extract(
     join: Annotated[
         bool, typer.Option("--join", help="The inputs are one trace, ordered by their first packets.")
     ] = False,
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", help="Threads to read and meter with [the processors there are].")
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where a capture is cut off.")] = False,
     format: Annotated[
         str | None,
@@ -88,6 +91,7 @@ def extract(
         "truth_offset": truth_offset,
         "reorder": reorder,
         "join": join or None,
+        "threads": threads,
         "strict": strict or None,
         "format": format,
     }
