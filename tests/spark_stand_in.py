@@ -6,12 +6,13 @@ What is mapped goes through a pickle, as it does on the way to an executor.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 SETTINGS = {
+    "spark.master": "stand-in",
     "spark.sql.files.maxPartitionBytes": "134217728b",
     "spark.sql.files.openCostInBytes": "4194304b",
     "spark.sql.shuffle.partitions": "3",
@@ -50,6 +51,26 @@ class Frame:
 
     def union(self, other: Frame) -> Frame:
         return Frame(self._schema, self._partitions + other._partitions)
+
+    def where(self, condition: str) -> Frame:
+        """Only `<column> is not null` is known."""
+        column, _, rest = condition.partition(" ")
+        assert rest == "is not null"
+        kept = [[batch.filter(batch.column(column).is_valid()) for batch in part] for part in self._partitions]
+        return Frame(self._schema, kept)
+
+    def orderBy(self, *columns: str) -> Frame:  # noqa: N802
+        order = [(column, "ascending") for column in columns]
+        return Frame(self._schema, [self._table().sort_by(order).to_batches()])
+
+    def toLocalIterator(self, prefetchPartitions: bool = False) -> Iterator[Any]:  # noqa: N802, N803
+        return iter(self.collect())
+
+    def persist(self, level: Any) -> Frame:
+        return self
+
+    def unpersist(self) -> None:
+        pass
 
     def _table(self) -> pa.Table:
         return pa.Table.from_batches([batch for part in self._partitions for batch in part], self._schema)

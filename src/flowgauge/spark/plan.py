@@ -16,7 +16,7 @@ from flowgauge.errors import ConfigError
 from flowgauge.fragments import SEED
 from flowgauge.labels.process import ProcessLabel
 from flowgauge.labels.truth import FIND_OFFSET
-from flowgauge.lane import Job, Lane, Plan
+from flowgauge.lane import Job, Plan
 from flowgauge.run import Hooks, Run
 from flowgauge.sources.splitting import layout_of
 
@@ -96,7 +96,7 @@ def plan_of(inputs: Any, options: dict[str, Any]) -> tuple[Run, Work]:
     _check_joined(run)
     config = replace(run.config, features=tuple(map(str, _groups(run.config))))
     plan = replace(
-        run._plan, config=_everywhere(config), rules=_absolute(run._plan.rules), turn=_nothing, should_stop=_never
+        run._plan, config=_everywhere(config), rules=_absolute(run._plan.rules), should_stop=_never
     )
     return run, Work(plan, references, secrets.token_bytes(SEED.nbytes))
 
@@ -233,10 +233,6 @@ def _bytes(text: str) -> int:
     if digits and digits[-1] in _UNITS:
         return int(float(digits[:-1]) * _UNITS[digits[-1]])
     return int(digits)
-
-
-def _nothing(lane: Lane, name: str) -> None:
-    pass
 
 
 def _never() -> bool:

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +44,9 @@ def session(master: str | None = None) -> Iterator[SparkSession]:
         builder = builder.config(f"spark.executorEnv.{_CACHE}", os.environ[_CACHE])
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     try:
-        made = builder.getOrCreate()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of a pandas that PySpark does not know
+            made = builder.getOrCreate()
     except Exception as error:
         raise FlowgaugeError(f"Spark cannot be started: {_first_line(error)}; is Java 17 or later installed?") from None
     try:

@@ -95,7 +95,7 @@ def meter_whole(work: Work, tables: Iterable[pa.RecordBatch]) -> Iterator[pa.Rec
     plan = work.here()
     for jobs in specs(tables):
         lane = Lane(plan)
-        for number, batch in enumerate(lane.meter_all(jobs, last=True, cut=True)):
+        for number, batch in enumerate(lane.meter_all(jobs, _nothing, last=True, cut=True)):
             yield _row(BATCHES, [jobs[0].number, number, 0, 0, number, ipc(batch), None])
         lane.close()
         yield _row(BATCHES, [-1, 0, 0, -1, 0, None, _counts(lane)])
@@ -292,6 +292,10 @@ def _tell(processes: ProcessLabels, plan: Plan, work: Work) -> None:
         processes.number(label)
     for rule in read_rules(plan.rules) if plan.rules is not None else ():
         processes.number(rule.label)
+
+
+def _nothing(lane: Lane, name: str) -> None:
+    """Nobody watches a task."""
 
 
 def _counts(lane: Lane) -> bytes:
