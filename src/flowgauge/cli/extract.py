@@ -28,7 +28,10 @@ def extract(
     output: Annotated[
         str | None,
         typer.Option(
-            "--output", "-o", metavar="FILE", help="File to write; - is standard output (the default in a pipe)."
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="File to write; - is standard output (the default in a pipe); or a destination: kafka://…, ipfix://….",
         ),
     ] = None,
     label: Annotated[
