@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -104,11 +105,21 @@ class Estimate:
 
     def look(self, data: NDArray[np.uint8], batch: PacketBatch, rows: int, decoder: Decoder) -> None:
         """Look at the rows that are to be looked at, wherever batches begin."""
+        for begin, stop in self._blocks(rows):
+            k.estimate_duplicates(data, batch, begin, stop, self._arrays, self._later)
+
+    def skip(self, rows: int) -> None:
+        """Go on as if so many rows had been looked at."""
+        for _ in self._blocks(rows):
+            pass
+
+    def _blocks(self, rows: int) -> Iterator[tuple[int, int]]:
+        """From where to where the next rows are to be looked at."""
         begin = min(rows, self._passed)
         self._passed -= begin
         while begin < rows:
             stop = min(rows, begin + self._left)
-            k.estimate_duplicates(data, batch, begin, stop, self._arrays, self._later)
+            yield begin, stop
             self._left -= stop - begin
             begin = stop
             if not self._left:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -276,10 +276,7 @@ class Lane:
         stats.limited = meter.limited
         if self._plan.truth is not None:
             return stats
-        for labels, rows in meter.rows_by_label():
-            name = "/".join(labels.get(field, "") for field in ("app", "action") if field in labels)
-            if rows and name:
-                stats.labels[name] = stats.labels.get(name, 0) + rows
+        stats.labels = rows_of_labels(meter.rows_by_label())
         return stats
 
     def close(self) -> None:
@@ -288,6 +285,16 @@ class Lane:
         if self.filter is not None:
             self.watch.seconds["filter"] += self.filter.seconds
             self.watch.seconds["frames"] -= self.filter.seconds
+
+
+def rows_of_labels(counted: Iterable[tuple[Mapping[str, str], int]]) -> dict[str, int]:
+    """Records by "app/action", of records by labels."""
+    found: dict[str, int] = {}
+    for labels, rows in counted:
+        name = "/".join(labels.get(field, "") for field in ("app", "action") if field in labels)
+        if rows and name:
+            found[name] = found.get(name, 0) + rows
+    return found
 
 
 def _nothing(lane: Lane, name: str) -> None:

@@ -179,6 +179,7 @@ def compile_meter() -> None:
     import numpy as np
 
     from flowgauge.kernels.packet import FIRST_FRAGMENT, TAIL_FRAGMENT, make_batch
+    from flowgauge.kernels.shipping import take_bytes
     from flowgauge.meter import Meter
     from flowgauge.shards import ShardedMeter
 
@@ -187,6 +188,7 @@ def compile_meter() -> None:
     rows.ip_version, rows.protocol, rows.src_lo, rows.dst_lo = 4, 17, 1, (2, 2, 2, 3)
     rows.fragment[1], rows.fragment[2] = TAIL_FRAGMENT, FIRST_FRAGMENT
     rows.tunnel_depth[3] = 1
+    take_bytes(batch, 0, len(rows), np.zeros(64, np.uint8), 0, np.zeros(64, np.uint8), 0)
     config = MeterConfig(features=("core",))
     for meter in (Meter(config), ShardedMeter(1, config)):
         meter.begin_capture("")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
@@ -73,6 +75,13 @@ def extract(
         str | None,
         typer.Option(metavar="csv|parquet|arrow|jsonl|zeek", help="Format, where the output's extension does not say."),
     ] = None,
+    engine: Annotated[
+        str | None, typer.Option(metavar="spark", help="Have Apache Spark do it, on many machines [this process].")
+    ] = None,
+    master: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Where Spark is, such as spark://host:7077 [its own settings, or local[*]]."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, notes and summary.")] = False,
     json_summary: Annotated[bool, typer.Option("--json-summary", help="The summary as one JSON object.")] = False,
 ) -> None:
@@ -95,7 +104,8 @@ def extract(
     }
     target = _target(output)
     given |= options
-    stats = _run(inputs, target, quiet, {name: value for name, value in given.items() if value is not None})
+    run = _engine(engine, master)
+    stats = run(inputs, target, quiet, {name: value for name, value in given.items() if value is not None})
     _report(stats, target, quiet, json_summary)
     raise typer.Exit(_exit_code(stats, strict))
 
@@ -106,6 +116,21 @@ def _target(output: str | None) -> str:
     if _is_terminal(sys.stdout):
         raise ConfigError("say where the flows go: -o flows.csv, -o flows.parquet, or -o - for this terminal")
     return "-"
+
+
+def _engine(name: str | None, master: str | None) -> Callable[..., RunStats]:
+    """What extracts: this process, or Spark."""
+    if name not in (None, "spark"):
+        raise ConfigError(f"engine {name!r} is not spark; without --engine, this process does it")
+    if name is None and master is not None:
+        raise ConfigError("--master says where Spark is: give --engine spark too")
+    return _run if name is None else functools.partial(_run_by_spark, master)
+
+
+def _run_by_spark(master: str | None, inputs: list[str], output: str, quiet: bool, options: dict[str, Any]) -> RunStats:
+    from flowgauge.spark.extract import extract as spark_extract
+
+    return spark_extract(inputs, output, master=master, notify=_ignore if quiet else say, **options)
 
 
 def _run(inputs: list[str], output: str, quiet: bool, options: dict[str, Any]) -> RunStats:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from flowgauge.kernels._jit import helper, kernel
-from flowgauge.kernels.packet import FIRST_FRAGMENT, I32, I64, METERED, NOT_FRAGMENT, U64
+from flowgauge.kernels.packet import FIRST_FRAGMENT, I32, I64, METERED, NOT_FRAGMENT, OVERHEARD, U64
 
 U = np.uint64
 LOW = U(0xFFFFFFFF)
@@ -233,8 +233,8 @@ def _take_outer(f, q, i):
 
 @helper
 def _is_in_fragment(q):
-    """Whether a packet came in the first fragment of a datagram around it."""
-    return q.reason == METERED and q.tunnel_depth != 0 and q.outer_fragment != 0
+    """Whether a packet came in the first fragment of a datagram around it, also one that is metered elsewhere."""
+    return (q.reason == METERED or q.reason == OVERHEARD) and q.tunnel_depth != 0 and q.outer_fragment != 0
 
 
 @kernel

@@ -70,6 +70,11 @@ class ProcessLabels:
         self._numbers[label] = number
         return number
 
+    @property
+    def listed(self) -> tuple[ProcessLabel, ...]:
+        """Those that packets said, in the order of their numbers."""
+        return tuple(self._labels)
+
     def of(self, number: int) -> ProcessLabel | None:
         """The label with this number."""
         if number >= FIRST_RULE:

@@ -16,6 +16,7 @@ from flowgauge import storage
 from flowgauge.errors import NotACapture, SourceError, TruncatedCapture
 from flowgauge.kernels.clock import COUNTERS, LOOKAHEAD, run_clock
 from flowgauge.kernels.packet import PacketBatch, make_batch
+from flowgauge.kernels.pcap import PcapLayout
 from flowgauge.labels.inside import from_comments
 from flowgauge.sources import pcap, pcapng
 from flowgauge.sources.clock import Clock
@@ -246,6 +247,20 @@ class Capture:
     def finish(self) -> None:
         """Read nothing more."""
         self.over = True
+
+    @property
+    def layout(self) -> PcapLayout | None:
+        """How the records of a plain pcap file lie in it; None of anything else."""
+        return self._reader.layout if isinstance(self._reader, pcap.PcapReader) and not self.compression else None
+
+    @property
+    def frames(self) -> int:
+        """Number of the last frame that was walked."""
+        return self._window.frames
+
+    def jump(self, offset: int, frames: int) -> None:
+        """Go on with what is read next, whose first byte is at this offset of the input, behind so many frames."""
+        self._window.jump(offset, frames)
 
     def keep(self, reads: int) -> None:
         """Let `buffer` stay as it is until so many reads (or rounds of steps) have begun after its own."""

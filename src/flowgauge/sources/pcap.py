@@ -64,7 +64,7 @@ class PcapReader:
         size = RECORD_HEADER if standard else _record_header(window, magic)
         self.has_pktap = link & 0xFFFF in PKTAP_LINKS
         self.has_trailers = not standard and link & 0xFFFF == _ETHERNET and _has_trailer(window, magic, size)
-        self._layout = PcapLayout(
+        self.layout = PcapLayout(
             header=np.uint64(size),
             big=np.uint64(magic.order == ">"),
             unit=np.int64(10 ** (9 - magic.digits)),
@@ -78,11 +78,11 @@ class PcapReader:
     @property
     def big_endian(self) -> bool:
         """Byte order of the file."""
-        return bool(self._layout.big)
+        return bool(self.layout.big)
 
     def walk(self, batch: PacketBatch, window: Window) -> str | None:
         """Fill rows from the window; what is wrong with the record at the cursor, or None."""
-        if walk_pcap(batch, window.data, window.cursor, self._layout) == BAD_RECORD:
+        if walk_pcap(batch, window.data, window.cursor, self.layout) == BAD_RECORD:
             return f"a record claims more than {MAX_RECORD >> 20} MiB"
         return None
 

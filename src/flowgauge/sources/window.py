@@ -84,6 +84,17 @@ class Window:
         """Count a block that is numbered as a frame, and is none."""
         self._number[0] += 1
 
+    @property
+    def frames(self) -> int:
+        """Number of the last frame that was walked."""
+        return int(self._number[0])
+
+    def jump(self, offset: int, frames: int) -> None:
+        """Forget what was read: the next byte is the one at `offset` of the input, behind so many frames."""
+        self._at[0] = self._end[0] = 0
+        self._origin[0], self._number[0] = offset, frames
+        self.ended = False
+
     def need(self, count: int) -> bool:
         """Read on until `count` bytes are there; False where the input ends before."""
         while self.available < count and not self.ended:

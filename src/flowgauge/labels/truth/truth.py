@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -94,6 +94,15 @@ def flows_of(records: Array, files: Files) -> Flows:
     return Flows(version, high, low, port, protocol, start, files.of(captures))  # type: ignore[arg-type]
 
 
+class Tally(NamedTuple):
+    """What a table has counted: its rows that have records, records, those that have a row, and records by label."""
+
+    rows: list[int]
+    flows: int
+    matched: int
+    labels: dict[str, int]
+
+
 class Truth:
     """A table of labels for one run. `fields` are its labels.
 
@@ -134,6 +143,30 @@ class Truth:
     @property
     def fields(self) -> tuple[str, ...]:
         return (*self._labels, LABEL_BY)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The table and no counts, for another process; what is made of it is made anew there."""
+        state = dict(vars(self))
+        del state["_lock"]
+        state |= {"_index": None, "_flows": 0, "_matched": 0, "_counted": Counter()}
+        state["_used"] = np.zeros_like(self._used)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._lock = threading.Lock()
+
+    @property
+    def tally(self) -> Tally:
+        """What was counted so far."""
+        return Tally(np.flatnonzero(self._used).tolist(), self._flows, self._matched, dict(self._counted))
+
+    def add(self, tally: Tally) -> None:
+        """Count what the same table has counted elsewhere."""
+        self._used[tally.rows] = True
+        self._flows += tally.flows
+        self._matched += tally.matched
+        self._counted.update(tally.labels)
 
     def add_capture(self, source: str, number: int | None = None) -> None:
         """The capture with this number, by default the next one, has this name."""
