@@ -260,3 +260,41 @@ def test_pcapng_is_read_whole(tmp_path: Path) -> None:
     path = tmp_path / "a.pcapng"
     path.write_bytes(write_pcapng(frames(60, jumps=False)))
     assert extract_by(_session(1_000), str(path))[0] == _here(str(path))[0]
+
+
+def test_the_command_takes_an_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--engine spark` hands everything to Spark, with its master; another engine, or a master alone, is refused."""
+    from typer.testing import CliRunner
+
+    from flowgauge.cli import app
+    from flowgauge.stats import RunStats
+
+    calls: list[dict[str, Any]] = []
+
+    def extracted(inputs: Any, output: Any, **options: Any) -> RunStats:
+        calls.append({"inputs": inputs, "output": output, **options})
+        return RunStats()
+
+    monkeypatch.setattr("flowgauge.spark.extract.extract", extracted)
+    line = "extract a.pcap -o x.csv --engine spark --master spark://host:7077 --join --features core --quiet"
+    assert CliRunner().invoke(app, line.split()).exit_code == 0
+    (call,) = calls
+    assert call.pop("notify") is not None
+    wanted = {"inputs": ["a.pcap"], "output": "x.csv", "master": "spark://host:7077"}
+    assert call == wanted | {"join": True, "features": "core"}
+    for wrong, message in (("--engine flink", "'flink' is not spark"), ("--master local", "give --engine spark too")):
+        result = CliRunner().invoke(app, ["extract", "a.pcap", "-o", "x.csv", *wrong.split()])
+        assert result.exit_code == 2
+        assert message in result.stderr
+
+
+def test_without_pyspark_the_install_command_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is missing is one line; so is a PySpark that is too old."""
+    from flowgauge.spark.frame import flows
+
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "4.0.1")
+    with pytest.raises(fg.MissingDependency, match=r"4\.0\.1 is too old: pip install --upgrade 'flowgauge\[spark\]'"):
+        flows(_session(), "a.pcap")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(fg.MissingDependency, match=r"pip install 'flowgauge\[spark\]'"):
+        flows(_session(), "a.pcap")

@@ -14,6 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -259,3 +260,15 @@ def test_api_errors_are_of_flowgauge(bucket: str) -> None:
         fg.read(f"{bucket}/none.pcap")
     with pytest.raises(SinkError, match=r"cannot write s3://no-such-bucket/x.csv: there is no bucket 'no-such-bucket'"):
         fg.extract(EXAMPLES / NAMES[3], "s3://no-such-bucket/x.csv")
+
+
+def test_packets_of_a_bucket_are_those_of_the_folder(folder: Path, copy: str, bucket: str) -> None:
+    """The packet table reads and writes URLs as extract does."""
+    told = invoke("packets", copy, "-o", f"{bucket}/packets.parquet", "--quiet")
+    assert told.exit_code == 0, told.output
+    here = invoke("packets", str(folder), "-o", str(folder.parent / "packets.parquet"), "--quiet")
+    assert here.exit_code == 0, here.output
+    with storage.open_random(f"{bucket}/packets.parquet") as file:
+        far = pq.read_table(file)
+    local = pq.read_table(folder.parent / "packets.parquet")
+    assert len(far) and without_places(far, copy).equals(without_places(local, folder.as_posix()))

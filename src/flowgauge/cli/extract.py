@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 def extract(
     options: dict[str, Any],
     inputs: Annotated[
-        list[str], typer.Argument(metavar="INPUTS...", help="Captures, folders of captures, or - for standard input.")
+        list[str],
+        typer.Argument(
+            metavar="INPUTS...", help="Captures, folders, URLs, patterns in quotes, or - for standard input."
+        ),
     ],
     output: Annotated[
         str | None,
@@ -31,7 +34,8 @@ def extract(
             "--output",
             "-o",
             metavar="FILE",
-            help="File to write; - is standard output (the default in a pipe); or a destination: kafka://…, ipfix://….",
+            help="File or URL to write; - is standard output (the default in a pipe); or a destination: kafka://…, "
+            "ipfix://….",
         ),
     ] = None,
     label: Annotated[

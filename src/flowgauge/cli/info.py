@@ -23,7 +23,10 @@ _MANY_INTERFACES = 8
 
 def info(
     files: Annotated[
-        list[str], typer.Argument(metavar="FILES...", help="Captures, folders of captures, or - for standard input.")
+        list[str],
+        typer.Argument(
+            metavar="FILES...", help="Captures, folders, URLs, patterns in quotes, or - for standard input."
+        ),
     ],
     label: Annotated[str | None, typer.Option(metavar="TEMPLATE", help="Show the labels that it finds.")] = None,
     label_split: Annotated[

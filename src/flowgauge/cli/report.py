@@ -25,10 +25,12 @@ FEATURES = "size,iat,flags,tcp,splt,names"
 def report(
     inputs: Annotated[
         list[str],
-        typer.Argument(metavar="INPUTS...", help="Flow tables (Parquet, Arrow, CSV), or captures and folders of them."),
+        typer.Argument(
+            metavar="INPUTS...", help="Flow tables (Parquet, Arrow, CSV), or captures and folders of them; URLs, too."
+        ),
     ],
     output: Annotated[
-        str, typer.Option("--output", "-o", metavar="FILE", help="Page to write; - is standard output.")
+        str, typer.Option("--output", "-o", metavar="FILE", help="Page or URL to write; - is standard output.")
     ] = "report.html",
     label: Annotated[
         str | None,
