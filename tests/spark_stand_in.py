@@ -5,9 +5,12 @@ What is mapped goes through a pickle, as it does on the way to an executor.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import pickle
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
+from unittest import mock
 
 import pyarrow as pa
 
@@ -83,6 +86,16 @@ def rows_of(table: pa.Table) -> list[Any]:
     """Rows with fields, as Spark collects them."""
     kind: Any = NamedTuple("Row", [(name, Any) for name in table.column_names])
     return [kind(**row) for row in table.to_pylist()]
+
+
+def extract_by(session: Session, inputs: Any, format: str = "parquet", **options: Any) -> tuple[bytes, Any]:
+    """What extracting by a session gives: the bytes of the output, and the counts."""
+    from flowgauge.spark import extract as module
+
+    output = io.BytesIO()
+    with mock.patch.object(module, "session", return_value=contextlib.nullcontext(session)):
+        stats = module.extract(inputs, output, format=format, **options)
+    return output.getvalue(), stats
 
 
 class _Settings(dict):

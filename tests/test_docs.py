@@ -10,12 +10,14 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
 import flowgauge
 from benchresults import RESULTS
 from docpages import BLOCK, DOCS, PAGES, ROOT, Session, assert_shown, blocks, counts, script
+from services_here import needs
 
 LINKED = [*PAGES, *(ROOT / name for name in ("CHANGELOG.md", "benchmarks/README.md"))]
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -45,9 +47,20 @@ def options(generator: ModuleType) -> dict[str, set[str]]:
     return {name: set(HELPED.findall(text)) for name, text in helped.items()}
 
 
+def _with_marks(page: Path) -> Any:
+    """A page, with what its blocks need."""
+    if page.name != "spark.md":
+        return page
+    return pytest.param(page, marks=[needs("java", "pyspark"), pytest.mark.filterwarnings("ignore")])
+
+
+def _name(page: Path) -> str:
+    return page.name
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [_with_marks(page) for page in PAGES if blocks(page)], ids=_name)
 def test_examples_run(page: Path, session: Session) -> None:
     """Every command and every Python block of a page runs, and prints what the page shows."""
     for block in blocks(page):

@@ -29,7 +29,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::FutureWarning"),
 ]
 
-FEATURES = "core,size,names,payload,raw"
+FEATURES = "core,size,names,raw"
 SOURCES = str(Path(fg.__file__).parents[1])
 
 
@@ -101,7 +101,7 @@ def test_rows_do_not_depend_on_how_input_is_split(spark: Any, tmp_path: Path, pa
     """A trace in 1, 7 and 64 parts gives the rows of one machine, whatever crosses the borders of files and parts."""
     from flowgauge.spark import flows
 
-    paths = in_files(tmp_path, frames(1500, jumps=parts == 7), min(parts, 7))
+    paths = in_files(tmp_path, frames(800, jumps=parts == 7), min(parts, 7))
     stored = sum(os.path.getsize(path) for path in paths)
     with split(spark, stored if parts == 1 else stored // parts):
         frame = flows(spark, paths, join=True, features=FEATURES)

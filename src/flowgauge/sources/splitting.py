@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import io
 import os
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from flowgauge import storage
 from flowgauge.errors import SourceError
 from flowgauge.kernels.pcap import NANOSECONDS, PcapLayout
 from flowgauge.sources.capture import open_capture
@@ -25,6 +26,7 @@ _PLAUSIBLE = 262_144  # bytes of a packet
 _DAY = 86_400  # s between two of these records, at most
 _FIRST_LOOK, _FARTHEST_LOOK = 1 << 18, 1 << 24  # bytes
 _SMALL_BUFFER = 1 << 16
+_FETCHED = 1 << 22  # bytes that a storage is asked for at a time
 
 
 class Range(NamedTuple):
@@ -34,33 +36,77 @@ class Range(NamedTuple):
     stop: int
 
 
-class Piece(io.FileIO):
-    """A capture file of which a range is read, after what is needed to know how."""
+class Piece(io.RawIOBase):
+    """A capture file, of this machine or of a storage, of which a range is read, after what is needed to know how.
+
+    Raises SourceError where it cannot be opened.
+    """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        super().__init__(path, "rb")
+        self.name = storage.shown(os.fspath(path))
         self._stop: int | None = None
+        local = storage.local_path(os.fspath(path))
+        try:
+            self.raw: Any = storage.open_random(os.fspath(path)) if local is None else io.FileIO(local)
+            self.size = int(self.raw.seek(0, io.SEEK_END) or self.raw.tell())
+        except OSError as error:
+            raise SourceError(f"cannot read {self.name}: {error.strerror or error}") from error
+        self._fetches = local is None
+        self._piece = memoryview(b"")
+        self.go_to(0)
+
+    def go_to(self, at: int) -> None:
+        """Read on from this byte."""
+        self.raw.seek(at)
+        self._at, self._piece = at, self._piece[:0]
 
     def limit(self, part: Range) -> None:
         """Go on with this range, and end behind it."""
         self._stop = part.stop
-        self.seek(part.begin)
+        self.go_to(part.begin)
+
+    def fileno(self) -> int:
+        """That of a file of this machine."""
+        return int(self.raw.fileno())
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
 
     def readinto(self, view: Any) -> int:
         """What is left of the range, as far as it fits."""
-        if self._stop is None:
-            return super().readinto(view) or 0
-        left = max(0, self._stop - self.tell())
-        return super().readinto(memoryview(view).cast("B")[:left]) or 0
+        stop = self.size if self._stop is None else self._stop
+        wanted = memoryview(view).cast("B")[: max(0, stop - self._at)]
+        count = self._fetched(wanted, stop) if self._fetches else self.raw.readinto(wanted) or 0
+        self._at += count
+        return count
+
+    def _fetched(self, view: memoryview, stop: int) -> int:
+        """Bytes of a storage, which is asked for many at a time."""
+        if not self._piece and len(view):
+            most = _SMALL_BUFFER if self._stop is None else _FETCHED
+            self._piece = memoryview(self.raw.read(min(most, stop - self._at)))
+        count = min(len(view), len(self._piece))
+        view[:count], self._piece = self._piece[:count], self._piece[count:]
+        return count
+
+    def close(self) -> None:
+        """Let the file go."""
+        if not self.closed and hasattr(self, "raw"):
+            self.raw.close()
+        super().close()
 
 
 def layout_of(source: Any) -> PcapLayout | None:
     """How the records of a file lie in it; None where they cannot be found from its middle: all but pcap files that are
     not compressed."""
-    if not isinstance(source, (str, os.PathLike)) or not os.path.isfile(source):
+    if not isinstance(source, (str, os.PathLike)) or not (storage.is_url(source) or os.path.isfile(source)):
         return None
     try:
-        with open_capture(source, timed=False, buffer_bytes=_SMALL_BUFFER) as capture:
+        with (
+            Piece(source) as piece,
+            open_capture(cast(BinaryIO, piece), timed=False, buffer_bytes=_SMALL_BUFFER) as capture,
+        ):
             return capture.layout
     except SourceError:
         return None
@@ -70,7 +116,7 @@ def ranges(path: str | os.PathLike[str], layout: PcapLayout, wanted: int, number
     """The range of records that is the part `number` of `count` of about `wanted` bytes each; None where no record
     begins in it. The ranges of all numbers make up the file."""
     with Piece(path) as file:
-        size = os.fstat(file.fileno()).st_size
+        size = file.size
         begin = FILE_HEADER if number == 0 else border(file, layout, number * wanted, size)
         if begin is None or begin >= size:
             return None
@@ -83,11 +129,11 @@ def ranges(path: str | os.PathLike[str], layout: PcapLayout, wanted: int, number
         return Range(begin, stop) if begin < stop else None
 
 
-def border(file: io.FileIO, layout: PcapLayout, at: int, size: int) -> int | None:
+def border(file: Piece, layout: PcapLayout, at: int, size: int) -> int | None:
     """The first byte from `at` on where a record seems to begin; None where there is none that can be told."""
     look = _FIRST_LOOK
     while at < size and look <= _FARTHEST_LOOK:
-        file.seek(at)
+        file.go_to(at)
         data = _read(file, min(look, size - at))
         ends = at + len(data) == size
         found = _first_chain(np.frombuffer(data, np.uint8), layout, ends)
@@ -99,7 +145,7 @@ def border(file: io.FileIO, layout: PcapLayout, at: int, size: int) -> int | Non
     return None
 
 
-def _read(file: io.FileIO, count: int) -> bytes:
+def _read(file: Piece, count: int) -> bytes:
     found = b""
     while len(found) < count and (more := file.read(count - len(found))):
         found += more

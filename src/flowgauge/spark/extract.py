@@ -16,7 +16,7 @@ from flowgauge.errors import FlowgaugeError, SinkError
 from flowgauge.run import Run
 from flowgauge.schema import arrow_schema
 from flowgauge.shards import Numbering
-from flowgauge.sinks import open_sink
+from flowgauge.sinks import Terms, open_sink
 from flowgauge.spark.frame import batches_of, mapped, records
 from flowgauge.spark.merge import in_order
 from flowgauge.spark.session import session
@@ -57,7 +57,7 @@ def extract(
             if is_folder(output):
                 _write_folder(run, kept, str(output))
             else:
-                _write_file(run, kept, output, format)
+                _write_file(run, kept, output, format, Terms(notify or _ignore, lambda: False))
         finally:
             kept.unpersist()
     run.stats.seconds = time.perf_counter() - begin
@@ -69,8 +69,9 @@ def is_folder(output: Any) -> bool:
     return isinstance(output, (str, os.PathLike)) and os.fspath(output).endswith("/")  # type: ignore[arg-type]
 
 
-def _write_file(run: Run, frame: DataFrame, output: Any, format: str | None) -> None:
-    with open_sink(output, format=format, schema=run.output_schema(), omit_null=run.schema.omits_null) as sink:
+def _write_file(run: Run, frame: DataFrame, output: Any, format: str | None, terms: Terms) -> None:
+    schema, omit_null = run.output_schema(), run.schema.omits_null
+    with open_sink(output, format=format, schema=schema, omit_null=omit_null, terms=terms) as sink:
         ordered = frame.where("records is not null").orderBy(*_ORDER)
         numbered = map(Numbering(), in_order(ordered.toLocalIterator(prefetchPartitions=True)))
         rows = 0
@@ -115,6 +116,10 @@ class _Counted:
 
     def close(self) -> None:
         pass
+
+
+def _ignore(line: str) -> None:
+    pass
 
 
 def _on_disk() -> Any:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from flowgauge import storage
 from flowgauge.config import MeterConfig, make_config
 from flowgauge.custom.declare import UserFeature
 from flowgauge.errors import ConfigError
@@ -95,9 +96,7 @@ def plan_of(inputs: Any, options: dict[str, Any]) -> tuple[Run, Work]:
     run = Run(inputs, Hooks(), threads=1, **(options | {"features": features}))
     _check_joined(run)
     config = replace(run.config, features=tuple(map(str, _groups(run.config))))
-    plan = replace(
-        run._plan, config=_everywhere(config), rules=_absolute(run._plan.rules), should_stop=_never
-    )
+    plan = replace(run._plan, config=_everywhere(config), rules=_absolute(run._plan.rules), should_stop=_never)
     return run, Work(plan, references, secrets.token_bytes(SEED.nbytes))
 
 
@@ -151,8 +150,11 @@ def parallelism(spark: Any) -> int:
 
 def stored_size(job: Job) -> int:
     """Stored bytes of a capture; 0 where they are not known."""
+    source: Any = job.capture.source
+    if storage.is_url(source):
+        return job.capture.size or 0
     try:
-        return os.path.getsize(job.capture.source)  # type: ignore[arg-type]
+        return os.path.getsize(source)
     except OSError:
         return 0
 
@@ -219,7 +221,7 @@ def _everywhere(config: MeterConfig) -> MeterConfig:
 
 
 def _absolute(path: Any) -> Any:
-    if path is None or (isinstance(path, str) and "://" in path):
+    if path is None or storage.is_url(path):
         return path
     return os.path.abspath(path)
 

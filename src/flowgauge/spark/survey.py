@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 
@@ -116,7 +116,7 @@ def opened(
         with open_capture(source, clock, **given) as capture:
             yield capture
         return
-    with Piece(source) as piece, open_capture(piece, clock, **given) as capture:
+    with Piece(source) as piece, open_capture(cast(BinaryIO, piece), clock, **given) as capture:
         piece.limit(range)
         capture.jump(range.begin, frames)
         yield capture
