@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from flowgauge import storage
 from flowgauge.errors import ConfigError, SourceError
 from flowgauge.schema import arrow_type, native_columns
 from flowgauge.schemas import SCHEMAS
@@ -102,22 +103,25 @@ def open_table(source: Any, side: str) -> Table:
     """The table of a path, or of what Arrow takes as a table; `side` names one without a path. Raises ConfigError."""
     if isinstance(source, (str, os.PathLike)):
         path = os.fspath(source)
-        reader = _READERS[_format(path)]
         try:
-            return reader(path)
+            return _READERS[_format(path)](path)
         except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
-            number = getattr(error, "errno", None)
-            reason = os.strerror(number) if number else str(error).splitlines()[0]
-            raise ConfigError(f"cannot read the table {path}: {reason}") from None
+            raise ConfigError(f"cannot read the table {storage.shown(path)}: {_reason(error, path)}") from None
     if not (isinstance(source, pa.Table) or hasattr(source, "__arrow_c_stream__")):
         raise ConfigError(f"a table is a path or an Arrow table, not {source!r}")
     return in_memory(side, source if isinstance(source, pa.Table) else pa.table(source))
 
 
+def _reason(error: Exception, path: str) -> str:
+    if isinstance(error, OSError) and error.errno:
+        return str(error.strerror) if storage.is_url(path) else os.strerror(error.errno)
+    return str(error).splitlines()[0]
+
+
 def is_flow_file(path: str | os.PathLike[str]) -> bool:
     """Whether a file is a table rather than a capture: by its first bytes, texts by their extension."""
     name = os.fspath(path)
-    return (_magic(name) or by_extension(name)[0]) is not None
+    return (_magic(name) or by_extension(storage.shown(name))[0]) is not None
 
 
 def read_flows(paths: Iterable[str | os.PathLike[str]]) -> Table:
@@ -147,7 +151,8 @@ def read_stats(paths: Iterable[str | os.PathLike[str]]) -> RunStats | None:
     for path in paths:
         if _format(os.fspath(path)) != "parquet":
             return None
-        noted = (pq.read_metadata(path).metadata or {}).get(STATS.encode())
+        with _opened(os.fspath(path)) as file:
+            noted = (pq.read_metadata(file).metadata or {}).get(STATS.encode())
         if noted is None:
             return None
         runs.append(json.loads(noted))
@@ -171,17 +176,17 @@ def _in_texts(table: Table) -> pa.Table:
 def _magic(path: str) -> str | None:
     """The format that the first bytes of a file say, None where they say none."""
     try:
-        with open(path, "rb", buffering=0) as file:
-            head = file.read(6)
+        head = storage.head(path, 6)
     except OSError:
         return None
     return next((format for magic, format in _MAGIC.items() if head.startswith(magic)), None)
 
 
 def _format(path: str) -> str:
-    format = _magic(path) or by_extension(path)[0]
+    name = storage.shown(path)
+    format = _magic(path) or by_extension(name)[0]
     if format is None:
-        raise ConfigError(f"{path}: no table by its extension; there are {known_extensions()}")
+        raise ConfigError(f"{name}: no table by its extension; there are {known_extensions()}")
     return format
 
 
@@ -190,32 +195,46 @@ def in_memory(name: str, table: pa.Table, typed: bool = True, step: float = 0.0)
     return Table(name, table.schema, len(table), table.select, typed, step)
 
 
+def _opened(path: str) -> Any:
+    """A table as a file of Arrow; one of this machine is mapped."""
+    local = storage.local_path(path)
+    return storage.open_random(path) if local is None else pa.memory_map(local)
+
+
+def _text(path: str) -> Any:
+    """The text of a table, decompressed where its name says that it is compressed."""
+    local = storage.local_path(path)
+    if local is not None:
+        return pa.input_stream(local, compression="detect")
+    return pa.input_stream(storage.open_random(path), compression=by_extension(storage.shown(path))[1])
+
+
 def _parquet(path: str) -> Table:
     import pyarrow.parquet as pq
 
-    file = pq.ParquetFile(path, memory_map=True)
-    return Table(path, file.schema_arrow, file.metadata.num_rows, file.read)
+    file = pq.ParquetFile(_opened(path))
+    return Table(storage.shown(path), file.schema_arrow, file.metadata.num_rows, file.read)
 
 
 def _arrow(path: str) -> Table:
-    with pa.memory_map(path) as file:
-        return in_memory(path, pa.ipc.open_file(file).read_all())
+    with _opened(path) as file:
+        return in_memory(storage.shown(path), pa.ipc.open_file(file).read_all())
 
 
 def _csv(path: str) -> Table:
     from pyarrow import csv
 
-    with pa.input_stream(path, compression="detect") as stream:
+    with _text(path) as stream:
         names = csv.open_csv(stream, parse_options=csv.ParseOptions(newlines_in_values=True)).schema.names
     known = _types_of_text(names)
     types = {name: known.get(name, pa.string()) for name in names}
     convert = csv.ConvertOptions(column_types=types, strings_can_be_null=True, null_values=[""])
-    with pa.input_stream(path, compression="detect") as stream:
+    with _text(path) as stream:
         table = csv.read_csv(stream, parse_options=csv.ParseOptions(newlines_in_values=True), convert_options=convert)
     for place, name in enumerate(names):
         if name not in known:
             table = table.set_column(place, name, _inferred(table[name]))
-    return in_memory(path, table, typed=False)
+    return in_memory(storage.shown(path), table, typed=False)
 
 
 def _inferred(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -232,22 +251,22 @@ def _jsonl(path: str) -> Table:
 
     times = [name for name, kind in _native_types().items() if pa.types.is_timestamp(kind)]
     options = json.ParseOptions(explicit_schema=pa.schema([(name, pa.string()) for name in times]))
-    with pa.input_stream(path, compression="detect") as stream:
+    with _text(path) as stream:
         table = json.read_json(stream, parse_options=options)
     table = table.drop_columns([name for name in times if table[name].null_count == len(table)])
     for name, kind in _types_of_text(table.column_names).items():
         table = table.set_column(table.column_names.index(name), name, table[name].cast(kind))
-    return in_memory(path, table, typed=False)
+    return in_memory(storage.shown(path), table, typed=False)
 
 
 def _zeek(path: str) -> Table:
     from pyarrow import csv
 
-    with pa.input_stream(path, compression="detect") as stream:
+    with _text(path) as stream:
         text = stream.read()
     head = [line for line in text[: 1 << 16].decode("utf-8", "replace").splitlines() if line.startswith("#fields\t")]
     if not head:
-        raise ConfigError(f"{path} has no line of #fields: no log of Zeek as tab-separated values")
+        raise ConfigError(f"{storage.shown(path)} has no line of #fields: no log of Zeek as tab-separated values")
     names = head[0].split("\t")[1:]
     rows = b"\n".join(line for line in text.split(b"\n") if line and not line.startswith(b"#"))
     types = {name: _ZEEK.get(ZEEK_TYPES.get(name, "string"), pa.string()) for name in names}
@@ -267,7 +286,7 @@ def _zeek(path: str) -> Table:
         if rows
         else pa.table({name: pa.array([], kind) for name, kind in types.items()})
     )
-    return in_memory(path, table, typed=False, step=1e-6)
+    return in_memory(storage.shown(path), table, typed=False, step=1e-6)
 
 
 _ZEEK = {

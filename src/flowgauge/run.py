@@ -31,11 +31,12 @@ from flowgauge.schemas import Schema, get_schema
 from flowgauge.shards import Numbering
 from flowgauge.sinks import open_sink
 from flowgauge.sources.capture import NOTHING_SEEN, Glance, first_time, glance
-from flowgauge.sources.discover import CaptureInput, Found, find_captures
+from flowgauge.sources.discover import CaptureInput, Found, find_captures, of_all
 from flowgauge.sources.live import LiveSource
 from flowgauge.sources.reorder import Reorder
 from flowgauge.stats import STATS, RunStats, total
 from flowgauge.stopwatch import Stopwatch
+from flowgauge.storage import is_url
 from flowgauge.threads import MOST_THREADS, ahead, in_order, processors
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class Run:
             _check_twice(self._found)
         self.stats.skipped += self._found.skipped
         self.stats.failed.update(self._found.failed)
-        glances = [_glance(capture) for capture in self._found.captures]
+        glances = of_all(_glance, self._found.captures)
         self._labels = self._read_labels(glances, label_strict)
         if rules is not None or any(seen.has_processes for seen in glances):
             self.config = make_config(features=[*self.config.features, PROCESS], **options)
@@ -284,8 +285,8 @@ class Run:
         pairs = list(zip(self._found.captures, self._labels, strict=True))
         if self._join:
             last = 2**63
-            times = {id(capture): _first_time(capture, last) for capture, _ in pairs}
-            pairs.sort(key=lambda pair: times[id(pair[0])])
+            times = of_all(lambda capture: _first_time(capture, last), self._found.captures)
+            pairs = [pair for _, pair in sorted(zip(times, pairs, strict=True), key=lambda timed: timed[0])]
         return pairs
 
     def _turn(self, lane: Lane, name: str) -> None:
@@ -374,7 +375,9 @@ def _check_twice(found: Found) -> None:
     import os
 
     once = [
-        c.name for c in found.captures if not (isinstance(c.source, (str, os.PathLike)) and os.path.isfile(c.source))
+        c.name
+        for c in found.captures
+        if not (isinstance(c.source, (str, os.PathLike)) and (is_url(c.source) or os.path.isfile(c.source)))
     ]
     if once:
         raise ConfigError(
@@ -384,6 +387,8 @@ def _check_twice(found: Found) -> None:
 
 
 def _stored_size(capture: CaptureInput) -> int | None:
+    if is_url(capture.source):
+        return capture.size
     try:
         return os.path.getsize(capture.source)  # type: ignore[arg-type]
     except (OSError, TypeError):
@@ -393,8 +398,8 @@ def _stored_size(capture: CaptureInput) -> int | None:
 def stream(inputs: Input | Iterable[Input], **options: Any) -> Iterator[pa.RecordBatch]:
     """Record batches as flows end, in bounded memory.
 
-    `inputs` is a path, "-" (standard input), a binary file object, or a list of those; folders are
-    read recursively. `options` are those of `flowgauge extract`, by the same words. Raises
+    `inputs` is a path, the URL of a storage, a pattern of one of them, "-" (standard input), a binary file object, or a
+    list of those; folders are read recursively. `options` are those of `flowgauge extract`, by the same words. Raises
     SourceError for an input that cannot be read and, with `strict`, TruncatedCapture for one that is cut
     off; without, that is a warning.
     """

@@ -17,7 +17,8 @@ class RunStats:
     `counters` are oddities of packets that were metered all the same: clock_jump, no_time,
     ip_length_lies, orphan_fragments, tunnel_fragment, rst_ignored; with group `names` heads_refused and
     dissector_faults; with `dedup` dedup_forgotten, with `reorder` reordered, reorder_late and reorder_early;
-    labels_unread, where a capture's word on processes makes no sense; of a live run lost, packets that the system had
+    labels_unread, where a capture's word on processes makes no sense; reconnected, how often a broken connection to a
+    storage was gone on with; of a live run lost, packets that the system had
     no room for.
     `duplicates_suspected` is the estimated share of packets that are copies of others, 0 up to 1 % or with `dedup`.
     `skipped` are files that are no captures; `failed` those that could not be read; `damaged` those read up to where
@@ -52,9 +53,12 @@ class RunStats:
         return asdict(self)
 
     def results(self, with_names: bool = True) -> dict[str, Any]:
-        """What the same input gives again: all but times, and, unless `with_names`, what holds names of files."""
+        """What the same input gives again: all but times and what connections did, and, unless `with_names`, what holds
+        names of files."""
         left_out = _TIMES if with_names else (*_TIMES, *_NAMES)
-        return {name: value for name, value in asdict(self).items() if name not in left_out}
+        found = {name: value for name, value in asdict(self).items() if name not in left_out}
+        found["counters"].pop("reconnected", None)
+        return found
 
 
 _TIMES = ("seconds", "compile_seconds")

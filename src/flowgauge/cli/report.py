@@ -10,6 +10,7 @@ import typer
 
 from flowgauge.cli.group import DONE, INPUT_FAILED, say
 from flowgauge.errors import ConfigError
+from flowgauge.storage import shown
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -47,7 +48,7 @@ def report(
     if metered is not None:
         _tell(metered, quiet)
     if not quiet:
-        print(f"{output}: {flows:,} flows", file=sys.stderr if output == "-" else sys.stdout)
+        print(f"{shown(output)}: {flows:,} flows", file=sys.stderr if output == "-" else sys.stdout)
     raise typer.Exit(INPUT_FAILED if metered is not None and metered.failed else DONE)
 
 
@@ -64,8 +65,9 @@ def _make(inputs: list[str], output: str, options: dict[str, str], quiet: bool) 
 
 
 def _command(inputs: list[str], output: str, options: dict[str, str]) -> str:
+
     words = [word for name, value in options.items() for word in (f"--{name}", value)]
-    return shlex.join(["flowgauge", "report", *inputs, "-o", output, *words])
+    return shlex.join(["flowgauge", "report", *map(shown, inputs), "-o", shown(output), *words])
 
 
 def _flows(inputs: list[str], options: dict[str, str], quiet: bool) -> tuple[Table, RunStats | None]:
@@ -75,12 +77,14 @@ def _flows(inputs: list[str], options: dict[str, str], quiet: bool) -> tuple[Tab
     tables = [path for path in inputs if is_flow_file(path)]
     if tables and len(tables) < len(inputs):
         others = [path for path in inputs if path not in tables]
-        raise ConfigError(f"{tables[0]} is a flow table and {others[0]} is not: make the report of one or the other")
+        raise ConfigError(
+            f"{shown(tables[0])} is a flow table and {shown(others[0])} is not: make the report of one or the other"
+        )
     if not tables:
         metered, stats = _metered(inputs, options, quiet)
         return in_memory("the captures", metered), stats
     if options:
-        raise ConfigError(f"--{next(iter(options))} is for captures, and {tables[0]} is a flow table already")
+        raise ConfigError(f"--{next(iter(options))} is for captures, and {shown(tables[0])} is a flow table already")
     return read_flows(tables), None
 
 
@@ -105,7 +109,7 @@ def _page(table: Table, stats: RunStats | None, inputs: list[str], command: str,
     from flowgauge.report.summary import summarise
 
     summary = summarise(table, stats)
-    return render(summary, make_origin(table, summary, inputs, command, stats), scripts.text())
+    return render(summary, make_origin(table, summary, [*map(shown, inputs)], command, stats), scripts.text())
 
 
 def _write(page: str, path: str) -> None:

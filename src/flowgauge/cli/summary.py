@@ -21,6 +21,7 @@ COUNTERS = {
     "dissector_faults": "flows at which reading names stopped at a check; please report them",
     "dedup_forgotten": "packets forgotten before dedup's time was over; copies of them may have been metered",
     "labels_unread": "packets and blocks whose word on processes makes no sense, or had no room",
+    "reconnected": "times that a connection to a storage broke and was gone on with",
     "lost": "packets that the system had no room for: more memory with --ring, or fewer packets with --filter",
     "reordered": "packets put into order of time",
     "reorder_late": "packets too late to be put into order; metered where they were",

@@ -8,6 +8,7 @@ from typing import IO, Any
 
 import pyarrow as pa
 
+from flowgauge import storage
 from flowgauge.errors import ConfigError
 from flowgauge.sinks.output import Output
 from flowgauge.sinks.sink import Opener, Sink
@@ -37,15 +38,15 @@ def open_sink(
 ) -> Sink:
     """A sink, to be used as a context manager, for record batches of `schema`.
 
-    `output` is a path, "-" (standard output) or a binary file object. The format is `format`, else that of
-    the extension, else CSV for a stream. `metadata` and that of the fields are
+    `output` is a path, the URL of a storage, "-" (standard output) or a binary file object. The format is `format`,
+    else that of the extension, else CSV for a stream. `metadata` and that of the fields are
     stored by Parquet and Arrow; with `omit_null` JSON leaves out what is null. Raises ConfigError for a format that is
     not known; entering the context raises SinkError where the output cannot be opened.
     """
-    is_path = output != "-" and isinstance(output, (str, os.PathLike))
-    name = str(output) if is_path else "" if output == "-" else str(getattr(output, "name", ""))
+    path = storage.shown(os.fspath(output)) if isinstance(output, (str, os.PathLike)) and output != "-" else None
+    name = path if path is not None else "" if output == "-" else str(getattr(output, "name", ""))
     found, compression = by_extension(name)
-    chosen = _chosen(format) if format is not None else _by_name(found, name if is_path else None)
+    chosen = _chosen(format) if format is not None else _by_name(found, path)
     return Sink(
         Output(output), schema.with_metadata(metadata or schema.metadata or {}), _opener(chosen, compression, omit_null)
     )

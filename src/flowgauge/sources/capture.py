@@ -7,12 +7,13 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flowgauge.errors import NotACapture, TruncatedCapture
+from flowgauge import storage
+from flowgauge.errors import NotACapture, SourceError, TruncatedCapture
 from flowgauge.kernels.clock import COUNTERS, LOOKAHEAD, run_clock
 from flowgauge.kernels.packet import PacketBatch, make_batch
 from flowgauge.labels.inside import from_comments
@@ -74,7 +75,7 @@ class Capture:
     """One capture, read front to back in one pass.
 
     `name` is the input as given, `compression` "" or the compression's name, `container` "pcap" or
-    "pcapng", `size` the stored bytes of a regular file, else None. Broken and cut-off inputs are
+    "pcapng", `size` the stored bytes of a file, None where they are not known. Broken and cut-off inputs are
     no errors: the packets before are delivered, and `damage` then names the byte; `refused` says why the filter or a
     label rule could not be applied to the packets that follow. `over` says that nothing more is read; `seconds` is the
     time spent waiting for bytes and decompressing them.
@@ -138,8 +139,9 @@ class Capture:
 
     @property
     def counters(self) -> dict[str, int]:
-        """Records whose time was not genuine (clock_jump) or absent (no_time), and labels_unread."""
-        own = {"labels_unread": self._reader.unread} if self._reader.unread else {}
+        """Records whose time was not genuine (clock_jump) or absent (no_time), labels_unread and reconnected."""
+        others = {"labels_unread": self._reader.unread, "reconnected": self._stream.retries}
+        own = {name: count for name, count in others.items() if count}
         return dict(zip(COUNTERS, self._counts.tolist(), strict=True)) | own
 
     def read(self, batch: PacketBatch) -> int:
@@ -285,7 +287,7 @@ def open_capture(
     rules: RuleLabels | None = None,
     buffer_bytes: int = BUFFER_BYTES,
 ) -> Capture:
-    """Open a path, "-" (standard input) or a binary file object, of any known compression.
+    """Open a path, the URL of a storage, "-" (standard input) or a binary file object, of any known compression.
 
     `clock` continues or restarts the trace of captures before; by default it is a fresh one. Without `timed` times
     stay as recorded, and the fields of the clock are not filled. What does not pass `filter` is as though it
@@ -331,6 +333,8 @@ def glance(source: Source) -> Glance:
 def _looked_at(source: Source, look: Callable[[Source], T | None]) -> T | None:
     """What `look` finds at the begin of an input, which can be read again afterwards; None of standard input, pipes and
     file objects that cannot seek."""
+    if isinstance(source, str) and storage.is_url(source):
+        return _looked_at_stored(source, look)
     if isinstance(source, (str, os.PathLike)):
         return None if source == "-" or _is_pipe(source) else look(source)
     if not getattr(source, "seekable", lambda: False)():
@@ -340,6 +344,15 @@ def _looked_at(source: Source, look: Callable[[Source], T | None]) -> T | None:
         return look(source)
     finally:
         source.seek(place)
+
+
+def _looked_at_stored(url: str, look: Callable[[Source], T | None]) -> T | None:
+    """The same by the first bytes in a storage, and no more of them than the look takes."""
+    try:
+        with storage.open_input(url, ahead=False) as file:
+            return look(cast(BinaryIO, file))
+    except OSError as error:
+        raise SourceError(f"cannot read {storage.shown(url)}: {error.strerror or error}") from error
 
 
 def _is_pipe(path: str | os.PathLike[str]) -> bool:

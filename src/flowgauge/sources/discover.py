@@ -1,4 +1,4 @@
-"""From what the user names to a list of captures: folders are walked, other files left out.
+"""From what the user names to a list of captures: folders and patterns are walked, other files left out.
 
 Importing this module loads neither NumPy nor pyarrow.
 """
@@ -6,9 +6,12 @@ Importing this module loads neither NumPy nor pyarrow.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple, TypeVar
 
+from flowgauge import storage
 from flowgauge.errors import ConfigError, SourceError
 from flowgauge.sources.streams import COMPRESSIONS, Source
 
@@ -20,18 +23,21 @@ _MAGIC = (
     *(magic for magic, _ in COMPRESSIONS.values()),
 )
 _LONGEST_MAGIC = max(map(len, _MAGIC))
+_ENDS = re.compile(r"\.(pcap|pcapng|cap)(\.(gz|zst|lz4|bz2|xz))?$", re.IGNORECASE)  # such names say what they are
+R = TypeVar("R")
 
 
 class CaptureInput(NamedTuple):
     """One capture to be read. `source` is opened, `name` is shown and matched against label templates.
 
-    `explicit` is False for files found in a folder: a compressed one that turns out to hold no
-    capture is skipped, while a file that was named is an error.
+    `explicit` is False for files found in a folder or by a pattern: one that turns out to hold no
+    capture is skipped, while a file that was named is an error. `size` are the stored bytes, where a storage said them.
     """
 
     source: Source
     name: str
     explicit: bool
+    size: int | None = None
 
 
 class Found(NamedTuple):
@@ -43,26 +49,37 @@ class Found(NamedTuple):
 
 
 def find_captures(inputs: Source | Iterable[Source]) -> Found:
-    """Every capture of the inputs: paths, "-" (stdin), binary file objects, or a list of those.
+    """Every capture of the inputs: paths, URLs, patterns, "-" (stdin), binary file objects, or a list of those.
 
-    Inputs keep their order; a folder is walked in the order of its names, folders and files alike.
-    In folders, hidden files and folders are left out silently; what is no capture by its first
-    bytes, no regular file or a link to a folder is `skipped`. Files named are always captures.
+    Inputs keep their order; a folder is walked in the order of its names, folders and files alike, and so are the
+    matches of a pattern (:func:`flowgauge.storage.glob`). In both, hidden files and folders are left out silently; what
+    is no capture by its first bytes, no regular file or a link to a folder is `skipped`. In a storage, files named
+    .pcap, .pcapng or .cap (with the extension of a compression or without) are looked at when they are read.
+    Files named are always captures.
 
-    Raises SourceError for a path that does not exist and where no capture is found at all,
-    ConfigError for an empty list or what is no input.
+    Raises SourceError for a path that does not exist, a pattern that nothing matches, a storage that cannot be asked
+    and where no capture is found at all, ConfigError for an empty list or what is no input.
     """
     found = Found([], [], {})
     listed = _as_list(inputs)
+    looks = _looks(listed)
     for source in listed:
-        _add(found, source)
+        _add(found, source, looks)
     if not found.captures and not found.failed:
         raise SourceError(f"no capture in {', '.join(map(display_name, listed))}{_others(found.skipped)}")
     return found
 
 
+def of_all(function: Callable[[CaptureInput], R], captures: list[CaptureInput]) -> list[R]:
+    """What `function` gives of each capture, in their order; captures in a storage are asked side by side."""
+    if any(storage.is_url(capture.source) for capture in captures):
+        return storage.each(function, captures)
+    return [function(capture) for capture in captures]
+
+
 def display_name(source: Source) -> str:
-    """How an input is called in output and messages: its path with '/', always valid Unicode."""
+    """How an input is called in output and messages: its path with '/', or its URL without what is secret in it; always
+    valid Unicode."""
     if isinstance(source, (str, os.PathLike)):
         path = os.fspath(source)
         return "stdin" if path == "-" else _text(path)
@@ -71,7 +88,7 @@ def display_name(source: Source) -> str:
 
 
 def _text(path: str) -> str:
-    shown = os.fsencode(path).decode("utf-8", "replace")
+    shown = os.fsencode(storage.shown(path)).decode("utf-8", "replace")
     return shown.replace(os.sep, "/")
 
 
@@ -93,24 +110,100 @@ def _as_list(inputs: Source | Iterable[Source]) -> list[Source]:
     return listed
 
 
-def _add(found: Found, source: Source) -> None:
+def _looks(listed: list[Source]) -> dict[str, storage.Entry | None]:
+    """What is there under each URL, asked side by side."""
+    urls = [source for source in listed if isinstance(source, str) and _in_storage(source)]
+    return dict(zip(urls, storage.each(_look, urls), strict=True))
+
+
+def _in_storage(source: str) -> bool:
+    return storage.local_path(source) is None
+
+
+def _look(url: str) -> storage.Entry | None:
+    with _asking(url):
+        return storage.look(url)
+
+
+@contextmanager
+def _asking(url: str) -> Iterator[None]:
+    """Errors of a storage as SourceError."""
+    try:
+        yield
+    except OSError as error:
+        raise SourceError(f"cannot read {_text(url)}: {error.strerror or error}") from error
+
+
+def _add(found: Found, source: Source, looks: dict[str, storage.Entry | None]) -> None:
     if not isinstance(source, (str, os.PathLike)):
         if not hasattr(source, "read") and not is_live(source):
             raise ConfigError(f"an input is a path, '-' or a binary file object, not {source!r}")
         found.captures.append(CaptureInput(source, display_name(source), True))
         return
-    path = os.fspath(source)
-    if path == "-" or not os.path.isdir(path):
-        if path != "-" and not os.path.lexists(path):
-            raise SourceError(f"{display_name(path)}: no such file or folder")
+    named = os.fspath(source)
+    path = storage.local_path(named)
+    if path is None:
+        _add_stored(found, named, looks[named])
+    elif path == "-" or (os.path.lexists(path) and not os.path.isdir(path)):
         found.captures.append(CaptureInput(path, display_name(path), True))
-        return
-    for entry in _walk(path, found):
-        name = _text(entry.path)
-        if _may_be_capture(entry):
-            found.captures.append(CaptureInput(entry.path, name, False))
+    elif os.path.isdir(path):
+        _add_files(found, (entry.path for entry in _walk(path, found)))
+    else:
+        _add_files(found, _matching(found, path))
+
+
+def _add_files(found: Found, paths: Iterable[str]) -> None:
+    """What was found on this machine, where it may be a capture."""
+    for path in paths:
+        if _may_be_capture(path):
+            found.captures.append(CaptureInput(path, _text(path), False))
         else:
-            found.skipped.append(name)
+            found.skipped.append(_text(path))
+
+
+def _matching(found: Found, pattern: str) -> Iterator[str]:
+    """The files on this machine that match a pattern, or are in folders that do."""
+    for entry in _matches(pattern):
+        if entry.is_folder:
+            yield from (inner.path for inner in _walk(entry.url, found))
+        else:
+            yield entry.url
+
+
+def _matches(pattern: str) -> list[storage.Entry]:
+    if not storage.has_magic(pattern):
+        raise SourceError(f"{display_name(pattern)}: no such file or folder")
+    with _asking(pattern):
+        entries = storage.glob(pattern)
+    if not entries:
+        raise SourceError(f"{display_name(pattern)}: nothing matches this pattern")
+    return entries
+
+
+def _add_stored(found: Found, url: str, there: storage.Entry | None) -> None:
+    """A URL: a file, a folder to be walked, or a pattern."""
+    if there is not None and not there.is_folder:
+        found.captures.append(CaptureInput(url, _text(url), True, there.size))
+        return
+    files = []
+    for entry in _matches(url) if there is None else [there]:
+        with _asking(entry.url):
+            files += storage.listing(entry.url) if entry.is_folder else [entry]
+    for entry, is_capture in zip(files, storage.each(_stored_may_be_capture, files), strict=True):
+        if is_capture:
+            found.captures.append(CaptureInput(entry.url, _text(entry.url), False, entry.size))
+        else:
+            found.skipped.append(_text(entry.url))
+
+
+def _stored_may_be_capture(entry: storage.Entry) -> bool:
+    """Whether a name says so, which saves a look, or else the first bytes."""
+    if _ENDS.search(storage.name_of(entry.url)):
+        return True
+    try:
+        return storage.head(entry.url, _LONGEST_MAGIC).startswith(_MAGIC)
+    except OSError:
+        return True
 
 
 def _walk(folder: str, found: Found) -> Iterator[os.DirEntry[str]]:
@@ -128,12 +221,12 @@ def _walk(folder: str, found: Found) -> Iterator[os.DirEntry[str]]:
             yield entry
 
 
-def _may_be_capture(entry: os.DirEntry[str]) -> bool:
+def _may_be_capture(path: str) -> bool:
     """Whether a regular file begins like a capture; one that cannot be read is for the reader to report."""
     try:
-        if not entry.is_file():
+        if not os.path.isfile(path):
             return False
-        with open(entry.path, "rb", buffering=0) as file:
+        with open(path, "rb", buffering=0) as file:
             return file.read(_LONGEST_MAGIC).startswith(_MAGIC)
     except OSError:
         return True

@@ -1,4 +1,4 @@
-"""Bytes from files, pipes and file objects, decompressed where they are compressed.
+"""Bytes from files, storages, pipes and file objects, decompressed where they are compressed.
 
 Nothing here seeks: a pipe is read like a file. What an input is, is decided by its first bytes.
 """
@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO, NamedTuple, cast
 
+from flowgauge import storage
 from flowgauge.errors import NotACapture, SourceError
 
 Source = str | os.PathLike[str] | BinaryIO
@@ -147,13 +148,14 @@ class Stream:
     """One input as a stream of uncompressed bytes.
 
     `name` is what the user called it, `compression` a key of COMPRESSIONS or "", `size` the stored
-    bytes of a regular file, else None. `live`: what it has may be all there is for a while.
+    bytes of a file, None where they are not known. `live`: what it has may be all there is for a while.
     """
 
     def __init__(self, name: str, raw: Any, *, owned: bool) -> None:
         self.name = name
-        self.size = _regular_size(raw)
-        self.live = self.size is None and not isinstance(raw, io.BytesIO)
+        is_stored = storage.is_url(name)
+        self.size = raw.size if is_stored else _regular_size(raw)
+        self.live = self.size is None and not is_stored and not isinstance(raw, io.BytesIO)
         self._broken: StreamError | None = None
         self._raw = raw if owned else None
         self._stored = _Stored(raw)
@@ -168,6 +170,11 @@ class Stream:
     def position(self) -> int:
         """Stored bytes consumed so far."""
         return self._stored.position
+
+    @property
+    def retries(self) -> int:
+        """How often a broken connection to a storage was gone on with."""
+        return getattr(self._raw, "retries", 0)
 
     def fill(self, view: memoryview) -> int:
         """Put bytes into `view` and return how many, 0 at the end.
@@ -208,7 +215,7 @@ class Stream:
 
 
 def open_stream(source: Source) -> Stream:
-    """Open a path, "-" (standard input) or a binary file object.
+    """Open a path, the URL of a storage, "-" (standard input) or a binary file object.
 
     Raises SourceError where it cannot be read, NotACapture where it is empty.
     """
@@ -218,9 +225,9 @@ def open_stream(source: Source) -> Stream:
         return Stream(_name(source), source, owned=False)
     if source == "-":
         return Stream("stdin", sys.stdin.buffer, owned=False)
-    name = os.fspath(source)
+    name = storage.shown(os.fspath(source))
     with _readable(name):
-        raw = open(name, "rb", buffering=0)  # noqa: SIM115 - the stream closes it
+        raw = storage.open_input(os.fspath(source))
     try:
         return Stream(name, raw, owned=True)
     except BaseException:

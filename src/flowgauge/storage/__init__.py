@@ -29,6 +29,7 @@ __all__ = [
     "each",
     "exists",
     "glob",
+    "has_magic",
     "head",
     "is_url",
     "join",
@@ -137,11 +138,18 @@ def glob(pattern: str) -> list[Entry]:
     """Files and folders that match a pattern, in the order of names.
 
     `*`, `?` and `[…]` stand for what they do in a shell within one name, and `**` for any number of
-    folders. Hidden ones match only a pattern with the dot.
+    folders. Hidden ones never match.
     """
     from flowgauge.storage import listings
 
     return listings.glob(pattern)
+
+
+def has_magic(url: str) -> bool:
+    """Whether a path or URL is a pattern for :func:`glob`."""
+    from flowgauge.storage import listings
+
+    return listings.has_magic(url)
 
 
 def make_folder(url: str) -> None:

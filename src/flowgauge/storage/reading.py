@@ -38,6 +38,7 @@ class StorageInput(io.RawIOBase):
 
     def __init__(self, location: Location, ahead: bool) -> None:
         self._location = location
+        self.name = location.shown
         self._retries = Retries()
         self._piece = PIECE_BYTES if ahead else _LOOK_BYTES
         self._wanted = AHEAD if ahead else 1
@@ -112,7 +113,7 @@ def open_input(url: str, ahead: bool) -> Input:
     if location.scheme in WEB:
         from flowgauge.storage.web import WebInput
 
-        return WebInput(location)
+        return WebInput(location, ahead)
     return StorageInput(location, ahead)
 
 

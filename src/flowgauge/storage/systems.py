@@ -7,8 +7,6 @@ import os
 import urllib.parse
 from typing import Any, NamedTuple
 
-import pyarrow as pa
-
 from flowgauge.errors import ConfigError, MissingDependency
 from flowgauge.storage.errors import explained
 from flowgauge.storage.urls import WEB, Location
@@ -80,6 +78,7 @@ def _options(place: Location, known: frozenset[str]) -> dict[str, str]:
 
 
 def _by_arrow(place: Location) -> Any:
+    import pyarrow as pa
     from pyarrow.fs import FileSystem
 
     try:

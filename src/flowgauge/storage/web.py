@@ -19,8 +19,10 @@ from flowgauge.storage.retries import Retries
 from flowgauge.storage.urls import Entry, Location
 
 _SECONDS = 60  # without a byte
+_LOOK_BYTES = 1 << 17  # asked for at once for a look at the begin
 _SKIP_BYTES = 1 << 20
 _PAGE_BYTES = 1 << 26  # of the longest page of links that is read
+_PARTIAL, _NO_SUCH_RANGE = 206, 416
 _BUSY = (429, 500, 502, 503, 504)
 _REASONS = {
     401: (errno.EACCES, "the server wants a user and a password: https://user:password@host/…"),
@@ -32,20 +34,24 @@ _BROKEN = (http.client.HTTPException, OSError)
 
 
 class WebInput(io.RawIOBase):
-    """A file of a web server, as its bytes come; the system buffers some ahead."""
+    """A file of a web server, as its bytes come; the system buffers some ahead. For a look at its begin the server is
+    asked for a piece at a time, where it knows pieces."""
 
-    def __init__(self, location: Location) -> None:
+    def __init__(self, location: Location, ahead: bool = True) -> None:
         self._location = location
+        self._piece = None if ahead else _LOOK_BYTES
         self._retries = Retries()
         self._position = 0
         self._response: Any = None
         self._response = self._open_first()
-        self.size = _length(self._response)
+        self._stop = _stop(self._response)
+        self.size = _size(self._response)
+        self.name = location.shown
         self._version = _version(self._response)
 
     @property
     def retries(self) -> int:
-        """How often the file was asked for again."""
+        """How often the file was asked for again after its connection broke."""
         return self._retries.count
 
     def readable(self) -> bool:
@@ -57,43 +63,60 @@ class WebInput(io.RawIOBase):
         attempt = 0
         while True:
             try:
-                count = self._response.readinto(view) if self._response is not None else self._resumed(view)
-                if not count and len(view) and self.size is not None and self._position < self.size:
-                    raise OSError(f"the connection was closed after byte {self._position} of {self.size}")
+                count = self._some(view)
                 self._position += count
-                return int(count)
+                return count
             except _BROKEN as error:
                 self._drop()
                 self._retries.again(_explain(error, self._location), attempt)
                 attempt += 1
+
+    def _some(self, view: Any) -> int:
+        if self._position == self._stop and self._stop != self.size:
+            self._drop()  # the piece is read
+        if self._response is None:
+            self._resume()
+        count = int(self._response.readinto(view))
+        if not count and len(view) and self.size is not None and self._position < self.size:
+            raise OSError(f"the connection was closed after byte {self._position} of {self.size}")
+        return count
 
     def _open_first(self) -> Any:
         """The response from byte 0 on; only a server that is busy is asked again for it."""
         attempt = 0
         while True:
             try:
-                return _ask(self._location)
+                return self._ask()
             except _BROKEN as error:
+                code = getattr(error, "code", None)
+                if code == _NO_SUCH_RANGE and self._piece:  # of an empty file
+                    self._piece = None
+                    continue
                 explanation = _explain(error, self._location)
-                if getattr(error, "code", None) not in _BUSY:
+                if code not in _BUSY:
                     raise explanation from error
                 self._retries.again(explanation, attempt)
                 attempt += 1
 
-    def _resumed(self, view: Any) -> int:
-        """Ask again for the bytes from the position on; the first of them."""
-        response = _ask(self._location, self._position)
-        if _version(response) != self._version or (response.status == 206 and _begin(response) != self._position):
+    def _ask(self) -> Any:
+        if not self._position and self._piece is None:
+            return _request(self._location)
+        stop = "" if self._piece is None else self._position + self._piece - 1
+        return _request(self._location, f"bytes={self._position}-{stop}")
+
+    def _resume(self) -> None:
+        """Ask for the bytes from the position on; of a server that does not know pieces, those before are dropped."""
+        response = self._ask()
+        begin = _begin(response)
+        if _version(response) != self._version or begin > self._position:
             response.close()
             raise OSError(errno.EPERM, "it was changed on the server while it was read: read it again")
-        left = self._position if response.status == 200 else 0  # a server without ranges begins anew
-        while left:
-            skipped = len(response.read(min(left, _SKIP_BYTES)))
+        while begin < self._position:
+            skipped = len(response.read(min(self._position - begin, _SKIP_BYTES)))
             if not skipped:
                 raise OSError("the connection was closed again")
-            left -= skipped
-        self._response = response
-        return int(response.readinto(view))
+            begin += skipped
+        self._response, self._stop = response, _stop(response)
 
     def _drop(self) -> None:
         response, self._response = self._response, None
@@ -106,8 +129,8 @@ class WebInput(io.RawIOBase):
         super().close()
 
 
-def _ask(location: Location, begin: int = 0) -> Any:
-    """The response to a request for the bytes from `begin` on. A password is not sent to where the server leads us."""
+def _request(location: Location, bytes_wanted: str = "") -> Any:
+    """The response to a request for all bytes or a range. A password is not sent to where the server leads us."""
     query = f"?{location.options}" if location.options else ""
     path = urllib.parse.quote(location.path, safe="/%:@!$&'()*+,;=~-._")
     request = urllib.request.Request(f"{location.scheme}://{location.host}/{path}{query}")
@@ -116,24 +139,37 @@ def _ask(location: Location, begin: int = 0) -> Any:
     if location.user:
         secret = base64.b64encode(urllib.parse.unquote(location.user).encode()).decode()
         request.add_unredirected_header("Authorization", f"Basic {secret}")
-    if begin:
-        request.add_header("Range", f"bytes={begin}-")
+    if bytes_wanted:
+        request.add_header("Range", bytes_wanted)
     return urllib.request.urlopen(request, timeout=_SECONDS)
 
 
-def _length(response: Any) -> int | None:
-    text = response.headers.get("Content-Length")
-    return int(text) if text is not None and text.isdigit() else None
+def _range(response: Any) -> re.Match[str] | None:
+    """First byte, last byte and size that a response with a part says."""
+    return re.match(r"bytes (\d+)-(\d+)/(\d+|\*)", response.headers.get("Content-Range", ""))
+
+
+def _begin(response: Any) -> int:
+    found = _range(response) if response.status == _PARTIAL else None
+    return int(found[1]) if found else 0
+
+
+def _stop(response: Any) -> int | None:
+    """The byte behind the last one that comes, None where that is not said."""
+    found = _range(response) if response.status == _PARTIAL else None
+    return int(found[2]) + 1 if found else _size(response)
+
+
+def _size(response: Any) -> int | None:
+    """The bytes of the whole file, None where that is not said."""
+    found = _range(response) if response.status == _PARTIAL else None
+    text = found[3] if found else response.headers.get("Content-Length", "")
+    return int(text) if text.isdigit() else None
 
 
 def _version(response: Any) -> tuple[str | None, str | None]:
     """What tells one state of a file from another."""
     return response.headers.get("ETag"), response.headers.get("Last-Modified")
-
-
-def _begin(response: Any) -> int | None:
-    found = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
-    return int(found[1]) if found else None
 
 
 def _explain(error: Exception, location: Location) -> OSError:
@@ -157,7 +193,7 @@ def _explain(error: Exception, location: Location) -> OSError:
 def look(location: Location) -> Entry | None:
     """A file, or a folder where the path ends with a slash; None where the server knows nothing of it."""
     try:
-        with WebInput(location) as file:
+        with WebInput(location, ahead=False) as file:
             return Entry(location.at(location.path), file.size, _is_folder(location))
     except FileNotFoundError:
         return None
