@@ -30,7 +30,7 @@ from flowgauge.sources.filters import Filter
 from flowgauge.sources.live import LiveSource
 from flowgauge.sources.reorder import Reorder
 from flowgauge.sources.rules import RuleLabels
-from flowgauge.stats import RunStats
+from flowgauge.stats import Counted, RunStats, since
 from flowgauge.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
@@ -66,14 +66,24 @@ class Plan:
 
 
 class Chunk:
-    """Some captures after each other, and their records: `stats` is what was counted of them when all `batches` are
-    taken."""
+    """Some captures after each other, and their records.
 
-    def __init__(self, number: int, jobs: list[Job], batches: Iterator[pa.RecordBatch]) -> None:
+    When all `batches` are taken, `stats` is what was counted since the chunk before, `sample` what was looked at for
+    copies (flowgauge.duplicates.share_of), and `matched` what a truth table's rows have matched.
+    """
+
+    def __init__(self, number: int, jobs: list[Job]) -> None:
         self.number = number
         self.jobs = jobs
-        self.batches = batches
+        self.batches: Iterator[pa.RecordBatch] = iter(())
         self.stats = RunStats()
+        self.sample: NDArray[np.int64] = np.zeros((2, 2), np.int64)
+        self.matched: dict[str, Any] | None = None
+
+    @property
+    def counted(self) -> Counted:
+        """All counts."""
+        return Counted(self.stats.as_dict(), self.sample.tolist(), self.matched)
 
 
 class Lane:
@@ -91,7 +101,8 @@ class Lane:
         self.before = 0
         self.processes = ProcessLabels() if PROCESS in config.features else None
         self.rules = _compiled(plan.rules, self.processes)
-        made = (config, plan.labels, self.watch, plan.extras, self.processes, plan.truth)
+        self._truth = None if plan.truth is None else plan.truth.apart()
+        made = (config, plan.labels, self.watch, plan.extras, self.processes, self._truth)
         self.meter: Any = Meter(*made) if shards == 1 else ShardedMeter(shards, *made)
         self.decoder = Decoder(config.tunnels)
         self.duplicates = Estimate() if config.dedup is None else Removal(config.dedup)
@@ -127,6 +138,15 @@ class Lane:
             if self.stats.interrupted:
                 yield from self._rest()
         self._close(capture, source.name)
+
+    def meter_chunk(self, chunk: Chunk, *, last: bool, cut: bool) -> Iterator[pa.RecordBatch]:
+        """The records of a chunk, whose counts are complete behind them; as :meth:`meter_all`."""
+        before, sample = self.totals(), self.sample
+        yield from self.meter_all(chunk.jobs, last=last, cut=cut)
+        chunk.stats, chunk.sample = since(before, self.totals()), self.sample - sample
+        if self._truth is not None:
+            chunk.matched = self._truth.taken()
+            chunk.stats.labels = chunk.matched["labels"]
 
     def meter_all(self, jobs: list[Job], *, last: bool, cut: bool) -> Iterator[pa.RecordBatch]:
         """Meter captures, the `last` of all or not; with `cut` all records are given that have left then."""

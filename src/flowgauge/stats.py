@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 STATS = "flowgauge_stats"
 """Name in the footer of a Parquet file of the counts of the run that wrote it, as JSON: :meth:`RunStats.results`."""
@@ -63,6 +63,15 @@ class RunStats:
 
 _TIMES = ("seconds", "compile_seconds")
 _NAMES = ("skipped", "failed", "damaged", "unlabelled", "truth")
+
+
+class Counted(NamedTuple):
+    """What was counted of some captures, JSON-ready: a RunStats as dict, the sample of a search for copies, and what a
+    truth table's rows have matched."""
+
+    stats: dict[str, Any]
+    sample: list[list[int]]
+    matched: dict[str, Any] | None
 
 
 def total(runs: Iterable[dict[str, Any]]) -> RunStats:

@@ -26,7 +26,10 @@ def extract(
     output: Annotated[
         str | None,
         typer.Option(
-            "--output", "-o", metavar="FILE", help="File to write; - is standard output (the default in a pipe)."
+            "--output",
+            "-o",
+            metavar="FILE|FOLDER/",
+            help="File to write, or a folder: a data set of Parquet files; - is standard output (the default in a pipe).",
         ),
     ] = None,
     label: Annotated[
@@ -63,6 +66,13 @@ def extract(
         str | None,
         typer.Option(metavar="csv|parquet|arrow|jsonl|zeek", help="Format, where the output's extension does not say."),
     ] = None,
+    partition_by: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN,…", help="Folders of a data set (-o flows/), e.g. date,app: date is the UTC day."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a run into a data set (-o flows/) that was stopped.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, notes and summary.")] = False,
     json_summary: Annotated[bool, typer.Option("--json-summary", help="The summary as one JSON object.")] = False,
 ) -> None:
@@ -81,6 +91,8 @@ def extract(
         "join": join or None,
         "strict": strict or None,
         "format": format,
+        "partition_by": partition_by,
+        "resume": resume or None,
     }
     target = _target(output)
     given |= options
