@@ -23,6 +23,7 @@ from flowgauge.labels.process import INSIDE, NAME, ProcessLabels
 from flowgauge.labels.rules import read_rules
 from flowgauge.meter import Meter
 from flowgauge.shards import IN_USE, ShardedMeter
+from flowgauge.snapshot import Snapshot, restored
 from flowgauge.sources.capture import Capture, open_capture
 from flowgauge.sources.clock import Clock
 from flowgauge.sources.discover import CaptureInput
@@ -103,6 +104,7 @@ class Lane:
         self.rules = _compiled(plan.rules, self.processes)
         self._truth = None if plan.truth is None else plan.truth.apart()
         made = (config, plan.labels, self.watch, plan.extras, self.processes, self._truth)
+        self.shards = shards
         self.meter: Any = Meter(*made) if shards == 1 else ShardedMeter(shards, *made)
         self.decoder = Decoder(config.tunnels)
         self.duplicates = Estimate() if config.dedup is None else Removal(config.dedup)
@@ -159,6 +161,26 @@ class Lane:
             self.meter.end_capture()
         if cut or last or self.stats.interrupted:
             yield from self.meter.flush()
+
+    def snapshot(self) -> Snapshot:
+        """All that is remembered of a trace between two of its captures, behind a chunk that was cut off."""
+        parts = {"clock": self._clock, "meter": self.meter, "duplicates": self.duplicates}
+        others = {"reorder": self.reorder, "processes": self.processes}
+        parts |= {name: part for name, part in others.items() if part is not None}
+        own = {"shards": self.shards, "begins": self._begins, "seed": self.decoder.seed}
+        return own | {name: part.snapshot() for name, part in parts.items()}
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on behind a snapshot of a lane with the same plan and as many shards; this one has read nothing."""
+        self._begins = snapshot["begins"]
+        self.decoder.seed = restored(snapshot, "seed", self.decoder.seed.dtype)
+        self._clock.restore(snapshot["clock"])
+        if self.processes is not None:
+            self.processes.restore(snapshot["processes"])
+        if self.reorder is not None:
+            self.reorder.restore(snapshot["reorder"])
+        self.duplicates.restore(snapshot["duplicates"])
+        self.meter.restore(snapshot["meter"])
 
     def _begin(self, capture: Capture | LiveSource, job: Job) -> None:
         if self._begins:

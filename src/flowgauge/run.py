@@ -32,6 +32,7 @@ from flowgauge.schema import arrow_schema
 from flowgauge.schemas import Schema, get_schema
 from flowgauge.shards import Numbering
 from flowgauge.sinks import open_sink
+from flowgauge.snapshot import Snapshot
 from flowgauge.sources.capture import NOTHING_SEEN, Glance, first_time, glance
 from flowgauge.sources.discover import CaptureInput, Found, find_captures, listed_inputs, of_all
 from flowgauge.sources.live import LiveSource
@@ -231,6 +232,19 @@ class Run:
         else:
             yield from self._one_by_one(chunks, rows, cut)
         self._finish(time.perf_counter() - begin)
+
+    def snapshot(self) -> Snapshot:
+        """All that is remembered of a trace (`join`) between two chunks that are cut off."""
+        return self.lanes[0].snapshot()
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on behind a snapshot, with as many threads as it was made by; before :meth:`chunks`."""
+        shards = int(snapshot["shards"])
+        if shards != self._shards:
+            self.lanes[0].close()
+            self._shards = self.threads = shards
+            self.lanes = [Lane(self._plan, shards)]
+        self.lanes[0].restore(snapshot)
 
     def _one_by_one(self, chunks: list[Chunk], rows: int, cut: bool) -> Iterator[Chunk]:
         lane, numbering = self.lanes[0], Numbering(rows)
@@ -530,7 +544,9 @@ def extract(
     """
     if is_dataset(output):
         if format not in (None, "parquet"):
-            raise ConfigError(f"{output} is a data set, whose files are Parquet: format {format!r} is for a single file")
+            raise ConfigError(
+                f"{output} is a data set, whose files are Parquet: format {format!r} is for a single file"
+            )
         from flowgauge.dataset.writing import write_dataset
 
         inputs = listed_inputs(inputs)

@@ -29,7 +29,7 @@ def extract(
             "--output",
             "-o",
             metavar="FILE|FOLDER/",
-            help="File to write, or a folder: a data set of Parquet files; - is standard output (the default in a pipe).",
+            help="File to write, or folder of a data set; - is standard output (the default in a pipe).",
         ),
     ] = None,
     label: Annotated[

@@ -95,6 +95,9 @@ class Manifest:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 raise SinkError(f"{self._dataset}: another process does this run now ({error.strerror})") from None
+            for name in os.listdir(os.path.dirname(path)):
+                if name.startswith("."):  # left by a run that was killed
+                    os.unlink(os.path.join(os.path.dirname(path), name))
             yield
 
     def begin(self, asked: dict[str, Any]) -> None:
@@ -107,9 +110,8 @@ class Manifest:
 
     def finish(self, entry: dict[str, Any]) -> None:
         """All is done."""
+        self.delete_checkpoints()
         self._put(_DONE, entry)
-        for number in self._numbers(_CHECKPOINT):
-            self.delete_checkpoint(number)
 
     def entries(self) -> list[dict[str, Any]]:
         """The chunks that are done, from the first on without a gap."""
@@ -117,11 +119,18 @@ class Manifest:
         whole = next((place for place, number in enumerate(numbers) if place != number), len(numbers))
         return storage.each(lambda number: self._read(f"chunk-{number:06}.json"), numbers[:whole])
 
-    def drop_entries(self, first: int) -> None:
-        """Chunks from here on are not done."""
+    def keep(self, entries: list[dict[str, Any]]) -> None:
+        """Only these chunks, from the first on, are done: delete all else, and what a killed run has left behind."""
         for number in reversed(self._numbers(_ENTRY)):
-            if number >= first:
+            if number >= len(entries):
                 storage.delete(self._url(f"chunk-{number:06}.json"))
+        kept = {file.name for entry in entries for file in files_of(entry)}
+        with explained(self._dataset):
+            storage.each(self._delete, sorted(self._files().keys() - kept))
+            self._sweep()
+
+    def _delete(self, name: str) -> None:
+        storage.delete(storage.join(self._dataset, name))
 
     def put_checkpoint(self, chunk: int, data: bytes) -> None:
         """What the run remembers behind a chunk."""
@@ -131,36 +140,35 @@ class Manifest:
         """The chunks behind which there are checkpoints."""
         return self._numbers(_CHECKPOINT)
 
+    def checkpoint_url(self, chunk: int) -> str:
+        """Where the checkpoint behind a chunk is."""
+        return self._url(f"checkpoint-{chunk:06}.bin")
+
     def checkpoint(self, chunk: int) -> bytes:
-        """Of the chunk with this number."""
-        url = self._url(f"checkpoint-{chunk:06}.bin")
+        """What is in it."""
+        url = self.checkpoint_url(chunk)
         try:
             return storage.read(url)
         except OSError as error:
             raise ConfigError(f"cannot read {storage.shown(url)}: {error.strerror or error}") from error
 
-    def delete_checkpoint(self, chunk: int) -> None:
-        """It is not needed any more."""
-        storage.delete(self._url(f"checkpoint-{chunk:06}.bin"))
+    def delete_checkpoints(self, before: int | None = None) -> None:
+        """Those that are not needed any more."""
+        for chunk in self.checkpoints():
+            if before is None or chunk < before:
+                storage.delete(self.checkpoint_url(chunk))
 
     def _numbers(self, pattern: re.Pattern[str]) -> list[int]:
         names = (storage.name_of(entry.url) for entry in _listing(self.folder, recursive=False))
         return sorted(int(found[1]) for name in names if (found := pattern.fullmatch(name)))
 
     def intact(self, entries: list[dict[str, Any]]) -> int:
-        """How many chunks, from the first on, have all their files; everything of this run behind those, and what it
-        has left unfinished, is deleted."""
+        """How many chunks, from the first on, have all their files."""
         there = self._files()
-        whole = 0
-        for entry in entries:
+        for whole, entry in enumerate(entries):
             if any(there.get(file.name) != file.bytes for file in files_of(entry)):
-                break
-            whole += 1
-        kept = {file.name for entry in entries[:whole] for file in files_of(entry)}
-        with explained(self._dataset):
-            storage.each(lambda name: storage.delete(storage.join(self._dataset, name)), sorted(there.keys() - kept))
-            self._sweep()
-        return whole
+                return whole
+        return len(entries)
 
     def _files(self) -> dict[str, int | None]:
         """The files of this run in the data set, and their bytes."""
@@ -174,13 +182,10 @@ class Manifest:
 
     def _sweep(self) -> None:
         """Delete files that a killed run has left under their hidden names; uploads of objects are not seen."""
-        dataset, folder = storage.local_path(self._dataset), storage.local_path(self.folder)
-        if dataset is None or folder is None:
-            return
-        begins = f".part-{self.id}-"
-        for place, _, names in os.walk(dataset):
+        dataset = storage.local_path(self._dataset)
+        for place, _, names in os.walk(dataset) if dataset is not None else ():
             for name in names:
-                if name.startswith(begins) or (place == folder and name.startswith(".")):
+                if name.startswith(f".part-{self.id}-"):
                     os.unlink(os.path.join(place, name))
 
 

@@ -32,7 +32,8 @@ class PartFile(NamedTuple):
 
 
 class Target(NamedTuple):
-    """Where rows go, and as what: the data set, its keys, the columns of its files, and how native rows become those."""
+    """Where rows go, and as what: the data set, its keys, the columns of its files, and what makes them of native
+    rows."""
 
     folder: str
     keys: Keys

@@ -12,10 +12,12 @@ import pyarrow as pa
 
 from flowgauge import storage
 from flowgauge.dataset.asked import Asked
+from flowgauge.dataset.checkpoint import CheckpointError, check_owner, pack, restore, unpack
 from flowgauge.dataset.keys import Keys
 from flowgauge.dataset.manifest import Manifest, part_stem, runs_in
 from flowgauge.dataset.parts import Parts, Target
 from flowgauge.errors import ConfigError
+from flowgauge.privacy import Seal, read_key
 from flowgauge.stats import Counted, RunStats
 from flowgauge.threads import ahead
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from flowgauge.run import Run
 
 _AHEAD = 8  # batches that wait to be written
+_LEAST_BETWEEN = 24  # times the time that a checkpoint takes: they cost 4 % of a run at most
 _MOST_SOURCES = 1 << 16  # bytes; the names of more captures than that are not in each file
 _SOURCES = b"flowgauge_sources"
 
@@ -93,6 +96,7 @@ class _Writing:
         self._run, self._asked, self._manifest, self._target = run, asked, manifest, target
         self._notify = notify or (lambda line: None)
         self.done: list[dict[str, Any]] = []
+        self._next_checkpoint = 0.0
 
     def begin(self, resume: bool) -> bool:
         """Find out what is done; False where nothing is left to do. Raises ConfigError."""
@@ -121,6 +125,23 @@ class _Writing:
         self._go_on()
         return True
 
+    def _restore(self) -> None:
+        """Go on behind the last chunk with a checkpoint."""
+        known = [chunk for chunk in self._manifest.checkpoints() if chunk < len(self.done)]
+        self.done = self.done[: known[-1] + 1] if known else []
+        if known:
+            url = self._manifest.checkpoint_url(known[-1])
+            check_owner(url)
+            try:
+                restore(self._run, unpack(self._manifest.checkpoint(known[-1]), self._seal))
+            except CheckpointError as error:
+                raise ConfigError(f"{storage.shown(url)}: {error}; {self._manifest.anew}") from error
+
+    @property
+    def _seal(self) -> Seal | None:
+        key = self._run.config.anonymize
+        return None if key is None else Seal(read_key(key))
+
     def _said_done(self, differs: list[str]) -> str:
         if not differs:
             return f"{self._shown}: this run is done, and its flows are there. {_sentence(self._manifest.anew)}"
@@ -137,7 +158,9 @@ class _Writing:
         if with_files < len(self.done):
             self._notify(f"{self._shown}: files of chunk {with_files} are missing; it is done again, and what follows")
         self.done = self.done[:with_files]
-        manifest.drop_entries(len(self.done))
+        if self._run.join and len(self.done) < self._asked.chunks:
+            self._restore()
+        manifest.keep(self.done)
         manifest.begin(self._asked.as_dict())
         if self.done:
             rest = self._asked.chunks - len(self.done)
@@ -158,7 +181,7 @@ class _Writing:
         for chunk in run.chunks(len(self.done), self._rows, cut=True):
             stopped = not self._write_chunk(chunk, stopped)
             if not stopped:
-                self._after(chunk)
+                self._note(chunk)
         stats = self.whole()
         if stopped or len(self.done) < self._asked.chunks:
             stats.interrupted = True
@@ -198,9 +221,19 @@ class _Writing:
         """The records of a chunk, made while others are written where there are threads for that."""
         return ahead(chunk.batches, _AHEAD) if self._run.threads > 1 else (batch for batch in chunk.batches)
 
-    def _after(self, chunk: Chunk) -> None:
-        """The files of a chunk are there: say so."""
-        self._manifest.add(chunk.number, self.done[-1])
+    def _note(self, chunk: Chunk) -> None:
+        """The files of a chunk are there: say so, behind what is needed to go on from there."""
+        manifest, number = self._manifest, chunk.number
+        is_last = number == self._asked.chunks - 1
+        with_checkpoint = self._run.join and not is_last and time.monotonic() >= self._next_checkpoint
+        if with_checkpoint:
+            begin = time.monotonic()
+            manifest.put_checkpoint(number, pack(self._run.snapshot(), self._seal))
+            end = time.monotonic()
+            self._next_checkpoint = end + _LEAST_BETWEEN * (end - begin)
+        manifest.add(number, self.done[-1])
+        if with_checkpoint:
+            manifest.delete_checkpoints(before=number)
 
     def whole(self) -> RunStats:
         """The stats of all chunks that are done."""
