@@ -90,6 +90,7 @@ class WebInput(io.RawIOBase):
             except _BROKEN as error:
                 code = getattr(error, "code", None)
                 if code == _NO_SUCH_RANGE and self._piece:  # of an empty file
+                    error.close()  # type: ignore[union-attr]
                     self._piece = None
                     continue
                 explanation = _explain(error, self._location)
@@ -175,6 +176,7 @@ def _version(response: Any) -> tuple[str | None, str | None]:
 def _explain(error: Exception, location: Location) -> OSError:
     """The reason in one line, with what to do."""
     if isinstance(error, urllib.error.HTTPError):
+        error.close()
         number, text = _REASONS.get(error.code, (errno.EIO, f"the server answers {error.code} {error.reason}"))
         return OSError(number, text)
     cause = error.reason if isinstance(error, urllib.error.URLError) else error

@@ -26,7 +26,7 @@ class ObjectOutput:
     def __init__(self, system: System, location: Location) -> None:
         self._location = location
         with explained(location):
-            self._stream: Any = system.files.open_output_stream(system.path(location))
+            self._stream: Any = system.files.open_output_stream(system.path(location), compression=None)
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._stream))  # see above: only commit lets it go
 
     def write(self, data: Any) -> int:
@@ -61,7 +61,7 @@ class RenamedOutput:
         folder, _, name = self._path.rpartition("/")
         self._part: str | None = f"{folder}/{part_name(name)}"
         with explained(location):
-            self._stream: Any = system.files.open_output_stream(self._part)
+            self._stream: Any = system.files.open_output_stream(self._part, compression=None)
 
     def write(self, data: Any) -> int:
         """Write all of `data`."""
