@@ -61,6 +61,7 @@ class RunStats:
         return found
 
 
+_AS_MET = ("ended", "labels")  # counts of what was met alone
 _TIMES = ("seconds", "compile_seconds")
 _NAMES = ("skipped", "failed", "damaged", "unlabelled", "truth")
 
@@ -103,6 +104,8 @@ def since(before: RunStats, now: RunStats) -> RunStats:
             counts = _counts(new)
             new = {key: value - old.get(key, 0) if counts else value for key, value in new.items()}
             new = new if counts else {key: value for key, value in new.items() if key not in old}
+            if each.name in _AS_MET:
+                new = {key: value for key, value in new.items() if value}
         elif isinstance(new, list):
             new = new[len(old) :]
         elif not isinstance(new, (bool, float)):
