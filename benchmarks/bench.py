@@ -77,7 +77,16 @@ class Bench:
         return taken
 
     def _extract(self, trace: Path, output: str) -> Callable[[Path], list[str]]:
-        return lambda folder: [*FLOWGAUGE, "extract", str(trace), "-o", str(folder / f"flows.{output}"), "--quiet"]
+        return lambda folder: [
+            *FLOWGAUGE,
+            "extract",
+            str(trace),
+            "-o",
+            str(folder / f"flows.{output}"),
+            "--quiet",
+            "--threads",
+            "1",
+        ]
 
     def fixed_cost(self) -> dict[str, Any]:
         """Process start: the first one ever, the next ones, and --help."""

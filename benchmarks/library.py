@@ -56,7 +56,7 @@ def metered(path: Path, features: Any) -> tuple[float, dict[str, float]]:
     """Seconds to Arrow, and nanoseconds a packet of each stage and of each group's columns (`name columns`)."""
     from flowgauge.run import Hooks, Run
 
-    run, columns = Run(str(path), Hooks(), features=features), Counter[str]()
+    run, columns = Run(str(path), Hooks(), features=features, threads=1), Counter[str]()
 
     def timed(feature: Any) -> Any:
         def finalize(*arrays: Any) -> Any:

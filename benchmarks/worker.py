@@ -56,7 +56,7 @@ def slot(trace: str, runs: int) -> dict[str, Any]:
     """Bytes of state that a flow takes with the default features, in the table as the capture left it."""
     from flowgauge.run import Hooks, Run
 
-    run = Run(trace, Hooks())
+    run = Run(trace, Hooks(), threads=1)
     for _ in run.batches():
         pass
     return {"bytes_per_slot": run.meter.table.bytes_per_slot}

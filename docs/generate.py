@@ -15,6 +15,7 @@ import typer.main
 from flowgauge.cli import app
 from flowgauge.cli.columns import peers_text
 from flowgauge.cli.group import EXIT_CODES
+from flowgauge.packettable.columns import WIRESHARK, packet_columns
 from flowgauge.peers import peers
 from flowgauge.schema import Column
 from flowgauge.schemas import SCHEMAS
@@ -84,7 +85,16 @@ def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines)
 
 
-PAGES: dict[str, Callable[[], str]] = {"cli.md": cli, "columns.md": columns}
+def packets() -> str:
+    """Every column of the packet table."""
+    rows = []
+    for column in packet_columns():
+        wireshark = ", ".join(f"`{name}`" for name in WIRESHARK.get(column.name, ()))
+        rows.append((f"`{column.name}`", column.type, column.unit, column.definition, column.formula, wireshark))
+    return _table(("column", "type", "unit", "definition", "how", "in Wireshark"), rows)
+
+
+PAGES: dict[str, Callable[[], str]] = {"cli.md": cli, "columns.md": columns, "packets.md": packets}
 """Every page that has a generated part, and what makes it."""
 
 

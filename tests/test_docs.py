@@ -82,7 +82,7 @@ def test_every_page_of_commands_has_examples() -> None:
         assert found[name], name
 
 
-@pytest.mark.parametrize("name", ["cli.md", "columns.md"])
+@pytest.mark.parametrize("name", ["cli.md", "columns.md", "packets.md"])
 def test_generated_pages(generator: ModuleType, name: str) -> None:
     """The generated part of a page is what `python docs/generate.py` writes."""
     text = (ROOT / "docs" / name).read_text("utf-8")

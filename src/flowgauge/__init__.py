@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     )
     from flowgauge.learning import PacketBytes, Sequences, features_of, packet_bytes, sequences, split
     from flowgauge.meter import Meter
+    from flowgauge.packettable.packets import packets
     from flowgauge.report.plot import plot
     from flowgauge.run import extract, read, stream, write
     from flowgauge.schemas import columns
@@ -74,6 +75,7 @@ _HOME = {
     "i8": "custom.types",
     "info": "captureinfo",
     "packet_bytes": "learning",
+    "packets": "packettable.packets",
     "plot": "report.plot",
     "read": "run",
     "sequences": "learning",
@@ -122,6 +124,7 @@ __all__ = [
     "i64",
     "info",
     "packet_bytes",
+    "packets",
     "plot",
     "read",
     "sequences",

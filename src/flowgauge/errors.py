@@ -10,6 +10,7 @@
     │   ├── TruncatedCapture              the input ends or breaks inside a record
     │   └── UnsupportedLinkType           no packet of the input can be decoded
     ├── SinkError                         an output could not be written
+    │   └── DestinationDown               a system that records are delivered to does not answer; it may later
     ├── GatewayError                      the gateway could not be set up, looked at or taken down
     └── MissingDependency (ImportError)   an optional package or program; the message is the install command
 
@@ -49,6 +50,10 @@ class UnsupportedLinkType(SourceError):
 
 class SinkError(FlowgaugeError):
     """An output could not be written."""
+
+
+class DestinationDown(SinkError):
+    """A system that records are delivered to does not answer or is busy; it may be tried again."""
 
 
 class GatewayError(FlowgaugeError):

@@ -52,8 +52,7 @@ class Job(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """What the lanes of a run share. With `join` all captures are one trace; `turn` is called with the lane and the
-    name of its capture at every turn, and `should_stop` asked."""
+    """What the lanes of a run share. With `join` all captures are one trace; `should_stop` is asked at every turn."""
 
     config: MeterConfig
     labels: tuple[str, ...]
@@ -62,7 +61,6 @@ class Plan:
     rules: str | os.PathLike[str] | None
     join: bool
     rows: int
-    turn: Callable[[Lane, str], None]
     should_stop: Callable[[], bool]
 
 
@@ -96,6 +94,7 @@ class Lane:
     def __init__(self, plan: Plan, shards: int = 1) -> None:
         config = plan.config
         self._plan = plan
+        self._turn: Callable[[Lane, str], None] = _nothing
         self.stats = RunStats()
         self.watch = Stopwatch()
         self.position = 0  # stored bytes of the capture at work, and of all before it
@@ -141,26 +140,35 @@ class Lane:
                 yield from self._rest()
         self._close(capture, source.name)
 
-    def meter_chunk(self, chunk: Chunk, *, last: bool, cut: bool) -> Iterator[pa.RecordBatch]:
+    def meter_chunk(
+        self, chunk: Chunk, turn: Callable[[Lane, str], None], *, last: bool, cut: bool
+    ) -> Iterator[pa.RecordBatch]:
         """The records of a chunk, whose counts are complete behind them; as :meth:`meter_all`."""
         before, sample = self.totals(), self.sample
-        yield from self.meter_all(chunk.jobs, last=last, cut=cut)
+        yield from self.meter_all(chunk.jobs, turn, last=last, cut=cut)
         chunk.stats, chunk.sample = since(before, self.totals()), self.sample - sample
         if self._truth is not None:
             chunk.matched = self._truth.taken()
             chunk.stats.labels = chunk.matched["labels"]
 
-    def meter_all(self, jobs: list[Job], *, last: bool, cut: bool) -> Iterator[pa.RecordBatch]:
-        """Meter captures, the `last` of all or not; with `cut` all records are given that have left then."""
-        for job in jobs:
-            yield from self.meter_capture(job)
-            if self.stats.interrupted:
-                break
-        if self._plan.join and last and not self.stats.interrupted:
-            yield from self._rest()
-            self.meter.end_capture()
-        if cut or last or self.stats.interrupted:
-            yield from self.meter.flush()
+    def meter_all(
+        self, jobs: list[Job], turn: Callable[[Lane, str], None], *, last: bool, cut: bool
+    ) -> Iterator[pa.RecordBatch]:
+        """Meter captures, the `last` of all or not; with `cut` all records are given that have left then. `turn` is
+        called again and again, with the lane and the name of its capture."""
+        self._turn = turn
+        try:
+            for job in jobs:
+                yield from self.meter_capture(job)
+                if self.stats.interrupted:
+                    break
+            if self._plan.join and last and not self.stats.interrupted:
+                yield from self._rest()
+                self.meter.end_capture()
+            if cut or last or self.stats.interrupted:
+                yield from self.meter.flush()
+        finally:
+            self._turn = _nothing  # which may hold what holds this lane, and would keep its memory
 
     def snapshot(self) -> Snapshot:
         """All that is remembered of a trace between two of its captures, behind a chunk that was cut off."""
@@ -211,7 +219,7 @@ class Lane:
             if isinstance(capture, LiveSource):
                 yield from self._leave(capture, rows)
             self.position = capture.position
-            self._plan.turn(self, source.name)
+            self._turn(self, source.name)
             if self._plan.should_stop():
                 stats.interrupted = True
                 capture.finish()
@@ -324,6 +332,10 @@ class Lane:
         if self.filter is not None:
             self.watch.seconds["filter"] += self.filter.seconds
             self.watch.seconds["frames"] -= self.filter.seconds
+
+
+def _nothing(lane: Lane, name: str) -> None:
+    """Between captures."""
 
 
 def _compiled(rules: str | os.PathLike[str] | None, labels: ProcessLabels | None) -> RuleLabels | None:

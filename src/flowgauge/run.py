@@ -31,7 +31,7 @@ from flowgauge.schema import VERSION as COLUMNS_VERSION
 from flowgauge.schema import arrow_schema
 from flowgauge.schemas import Schema, get_schema
 from flowgauge.shards import Numbering
-from flowgauge.sinks import open_sink
+from flowgauge.sinks import Terms, is_destination, open_sink
 from flowgauge.snapshot import Snapshot
 from flowgauge.sources.capture import NOTHING_SEEN, Glance, first_time, glance
 from flowgauge.sources.discover import CaptureInput, Found, find_captures, listed_inputs, of_all
@@ -118,7 +118,7 @@ class Run:
         self._stored = None if None in stored else [size or 0 for size in stored]
         self._turning = threading.Lock()
         self._last_progress = time.monotonic()
-        plan = (self.label_fields, self.schema.extras, self.truth, rules, join, rows, self._turn, hooks.should_stop)
+        plan = (self.label_fields, self.schema.extras, self.truth, rules, join, rows, hooks.should_stop)
         self._plan = Plan(self.config, *plan)
         self._side_by_side, self._shards = self._threads(threads)
         self.threads = self._side_by_side * self._shards
@@ -227,10 +227,14 @@ class Run:
             self._find_offset(self.truth)
         chunks = [Chunk(number, jobs) for number, jobs in enumerate(self.planned)][done:]
         self.lanes[0].before = sum(_stored_size(job.capture) or 0 for jobs in self.planned[:done] for job in jobs)
-        if self._side_by_side > 1 and len(chunks) > 1:
-            yield from self._in_lanes(chunks, rows)
-        else:
-            yield from self._one_by_one(chunks, rows, cut)
+        try:
+            if self._side_by_side > 1 and len(chunks) > 1:
+                yield from self._in_lanes(chunks, rows)
+            else:
+                yield from self._one_by_one(chunks, rows, cut)
+        finally:
+            for lane in self.lanes:
+                lane.close()
         self._finish(time.perf_counter() - begin)
 
     def snapshot(self) -> Snapshot:
@@ -249,7 +253,7 @@ class Run:
     def _one_by_one(self, chunks: list[Chunk], rows: int, cut: bool) -> Iterator[Chunk]:
         lane, numbering = self.lanes[0], Numbering(rows)
         for chunk in chunks:
-            chunk.batches = lane.meter_chunk(chunk, last=chunk is chunks[-1], cut=cut)
+            chunk.batches = lane.meter_chunk(chunk, self._turn, last=chunk is chunks[-1], cut=cut)
             if rows:
                 chunk.batches = map(numbering, chunk.batches)
             yield chunk
@@ -260,10 +264,13 @@ class Run:
         more = min(self._side_by_side, len(chunks)) - 1
         self.lanes += [Lane(self._plan, self._shards) for _ in range(more)]
         numbering = Numbering(rows)
-        workers = [functools.partial(_work, lane, chunks) for lane in self.lanes]
+        workers = [functools.partial(self._work, lane, chunks) for lane in self.lanes]
         for place, batches in in_order(workers, range(len(chunks)), _AHEAD, self._goes_on):
             chunks[place].batches = map(numbering, batches)
             yield chunks[place]
+
+    def _work(self, lane: Lane, chunks: list[Chunk], place: int) -> Iterator[pa.RecordBatch]:
+        return lane.meter_chunk(chunks[place], self._turn, last=False, cut=True)
 
     def _goes_on(self) -> bool:
         return not any(lane.stats.interrupted for lane in self.lanes)
@@ -277,7 +284,7 @@ class Run:
         chunks: list[list[Job]] = []
         room = 0
         for job, size in zip(ordered, sizes, strict=True):
-            if size is None or size > room or len(chunks[-1]) == _MOST_TOGETHER:
+            if not chunks or size is None or size > room or len(chunks[-1]) == _MOST_TOGETHER:
                 chunks.append([])
                 room = _TOGETHER
             chunks[-1].append(job)
@@ -329,8 +336,6 @@ class Run:
     def _finish(self, seconds: float) -> None:
         """Complete the stats."""
         stats, lanes = self.stats, self.lanes
-        for lane in lanes:
-            lane.close()
         whole = total(lane.totals().as_dict() for lane in lanes)
         whole.seconds, whole.compile_seconds = seconds, stats.compile_seconds
         self._complete(whole, np.sum([lane.sample for lane in lanes], axis=0))
@@ -346,7 +351,7 @@ class Run:
         self.stats.skipped, self.stats.failed = list(self.found.skipped), dict(self.found.failed)
         if self.truth is not None:
             self.truth.recount(chunk.matched for chunk in chunks if chunk.matched is not None)
-        self._complete(whole, np.sum([np.zeros((2, 2), np.int64), *(chunk.sample for chunk in chunks)], axis=0))
+        self._complete(whole, sum((np.array(chunk.sample) for chunk in chunks), np.zeros((2, 2), np.int64)))
 
     def _complete(self, whole: RunStats, sample: NDArray[np.int64]) -> None:
         """The stats, from sums over lanes or chunks."""
@@ -368,10 +373,6 @@ class Run:
     def packets(self) -> int:
         """Packets read so far."""
         return sum(lane.stats.packets for lane in self.lanes)
-
-
-def _work(lane: Lane, chunks: list[Chunk], place: int) -> Iterator[pa.RecordBatch]:
-    return lane.meter_chunk(chunks[place], last=False, cut=True)
 
 
 def _some(names: list[str], limit: int = 5) -> str:
@@ -495,7 +496,7 @@ def write(
 ) -> None:
     """Write native records to a file, in the format of its extension or of `format`.
 
-    `output` is a path, "-" (standard output) or a binary file object. Raises SinkError.
+    `output` is a path, "-" (standard output), a binary file object or the URL of a destination. Raises SinkError.
     """
     mapping = get_schema(schema)
     batches = iter(table.to_batches() if isinstance(table, pa.Table) else table)
@@ -538,11 +539,11 @@ def extract(
     `partition_by`; `resume` goes on with a run into one that was stopped.
 
     Inputs that cannot be read are named in the stats and the rest is written. When `should_stop`
-    turns true, what was metered is written. `warm` compiles all kernels ahead where that was never done, saying so
-    to `notify`. Raises ConfigError before anything is read, SinkError when
-    the output cannot be written.
+    turns true, what was metered is written. `output` is that of :func:`write`. `warm` compiles all kernels ahead where
+    that was never done, saying so to `notify`. Raises ConfigError before anything is read, SinkError when the output
+    cannot be written.
     """
-    if is_dataset(output):
+    if is_dataset(output) and not is_destination(output):
         if format not in (None, "parquet"):
             raise ConfigError(
                 f"{output} is a data set, whose files are Parquet: format {format!r} is for a single file"
@@ -554,7 +555,8 @@ def extract(
         return write_dataset(run, inputs, output, partition_by=partition_by, resume=resume, notify=notify, warm=warm)
     _check_single(output, partition_by, resume)
     run = Run(inputs, Hooks(progress, notify, should_stop), **options)
-    with open_sink(output, format=format, schema=run.output_schema(), omit_null=run.schema.omits_null) as sink:
+    schema, omit_null, terms = run.output_schema(), run.schema.omits_null, Terms(notify or _ignore, should_stop)
+    with open_sink(output, format=format, schema=schema, omit_null=omit_null, terms=terms) as sink:
         run.stats.compile_seconds = run.warm(notify) if warm else 0.0
         rows = 0
         watch = Stopwatch()
@@ -581,6 +583,10 @@ def _check_single(output: Any, partition_by: Any, resume: bool) -> None:
         raise ConfigError(f"{given} is for a data set, and this output is a single file: name a folder, -o {folder}")
 
 
+def _ignore(line: str) -> None:
+    pass
+
+
 def warmup(groups: Iterable[str] = DEFAULT_FEATURES) -> None:
     """Compile every kernel of the main path and of these feature groups, or load it from the cache."""
     from flowgauge.warmup import compile_all
@@ -591,8 +597,8 @@ def warmup(groups: Iterable[str] = DEFAULT_FEATURES) -> None:
 
 
 def profile(inputs: Input | Iterable[Input], **options: Any) -> dict[str, float]:
-    """Seconds spent in each stage, from `read` to `finalize`, while metering the inputs."""
-    run = Run(inputs, Hooks(), **options)
+    """Seconds spent in each stage, from `read` to `finalize`, while metering the inputs; by default in one thread."""
+    run = Run(inputs, Hooks(), **{"threads": 1, **options})
     for _ in run.batches():
         pass
     stats = run.stats

@@ -43,6 +43,7 @@ def compile_all(groups: Iterable[str] = DEFAULT_FEATURES) -> None:
             options["filter"] = "ip"
         extract(io.BytesIO(_pcap()), io.BytesIO(), format=_FORMATS[0], warm=False, **options)
         lifetime.rebuild_index(Meter().table.arrays)
+        compile_packets()
         if "process" in features:
             compile_labels()
         if "names" in features:
@@ -88,7 +89,7 @@ def _pieces(features: tuple[str, ...]) -> list[tuple[str, Callable[[], None]]]:
     groups = [*long, *(group for group in features if group not in (*_LONG, "core"))]
     pieces: list[tuple[str, Callable[[], None]]] = [("meter", compile_meter)]
     pieces += [(group, functools.partial(compile_group, group)) for group in groups]
-    return [*pieces, ("sinks", compile_sinks), ("sources", compile_sources)]
+    return [*pieces, ("packets", compile_packets), ("sinks", compile_sinks), ("sources", compile_sources)]
 
 
 def _compile(pieces: Iterable[tuple[str, Callable[[], None]]], claims: str) -> None:
@@ -179,17 +180,34 @@ def compile_meter() -> None:
 
     from flowgauge.kernels.packet import FIRST_FRAGMENT, TAIL_FRAGMENT, make_batch
     from flowgauge.meter import Meter
+    from flowgauge.shards import ShardedMeter
 
     batch = make_batch()
     rows = batch.packets[:4]
     rows.ip_version, rows.protocol, rows.src_lo, rows.dst_lo = 4, 17, 1, (2, 2, 2, 3)
     rows.fragment[1], rows.fragment[2] = TAIL_FRAGMENT, FIRST_FRAGMENT
     rows.tunnel_depth[3] = 1
-    meter = Meter(MeterConfig(features=("core",)))
-    meter.begin_capture("")
-    meter.feed(batch, len(rows), np.zeros(64, np.uint8))
-    meter.end_capture()
-    list(meter.flush())
+    config = MeterConfig(features=("core",))
+    for meter in (Meter(config), ShardedMeter(1, config)):
+        meter.begin_capture("")
+        meter.feed(batch, len(rows), np.zeros(64, np.uint8))
+        meter.end_capture()
+        list(meter.flush())
+        meter.close()
+
+
+def compile_packets() -> None:
+    """Make a packet table of packets that were not decoded, and let a table of values grow."""
+    from flowgauge.kernels.codes import put_again
+    from flowgauge.kernels.packet import make_batch
+    from flowgauge.packettable.build import Numbers, PacketBuilder
+    from flowgauge.packettable.columns import packet_columns, packet_schema
+
+    columns = packet_columns()
+    builder = PacketBuilder(columns, packet_schema(columns), rows=1)
+    builder.begin_capture("", None)
+    list(builder.feed(make_batch(1), 1))
+    put_again(Numbers(1).arrays)
 
 
 def compile_group(name: str) -> None:

@@ -44,6 +44,8 @@ for output, options in (
     ("csv", {"schema": "basic", "no_tcp_end": True, "vlan_in_key": True}),
 ):
     extract(sys.argv[1], io.BytesIO(), format=output, **options)
+flowgauge.packets(sys.argv[1], io.BytesIO(), format="csv")
+flowgauge.packets(sys.argv[1], dedup="1ms", tunnels="outer").read_all()
 print(json.dumps([warm, counts()]))
 """
 

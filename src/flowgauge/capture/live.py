@@ -14,7 +14,7 @@ import pyarrow as pa
 from flowgauge.capture.rotation import Limits, Rotation
 from flowgauge.errors import ConfigError
 from flowgauge.run import Hooks, Run
-from flowgauge.sinks import open_sink
+from flowgauge.sinks import Terms, is_destination, known_destinations, open_sink
 from flowgauge.sources.live import LiveSource
 from flowgauge.stats import RunStats
 
@@ -63,7 +63,8 @@ class _Stream:
 
 
 class Live:
-    """A live run: `records` written to a folder, or as a stream to standard output with "-".
+    """A live run: `records` written to a folder, as a stream to standard output with "-", or delivered to the
+    destination of a URL.
 
     `rotate_seconds` and `rotate_size` (bytes) say when another file begins. `options` are those of `extract` but for
     what orders packets or labels files. `rotate` and `counts` may be called at any time. Raises ConfigError.
@@ -86,16 +87,22 @@ class Live:
         self.rotate: Callable[[], None] = lambda: None
         self._turn: Callable[[], None] = lambda: None
         self._should_stop: Callable[[], bool] = lambda: False
-        if output == "-":
+        self._notify: Callable[[str], None] = lambda line: None
+        self._is_stream = output == "-" or is_destination(output)
+        if self._is_stream:
             if rotate_seconds is not None or rotate_size is not None:
-                raise ConfigError("standard output is one stream: rotate and rotate_size are for a folder")
+                what = "standard output" if output == "-" else "a destination"
+                raise ConfigError(f"{what} is one stream: rotate and rotate_size are for a folder")
+        elif "://" in str(output):
+            raise ConfigError(f"live writes to a folder, to - or to a destination ({known_destinations()}): {output}")
         elif format is None:
             format = "parquet"
         self._output, self._format, self._options = output, format, options
         self._rotate_seconds, self._rotate_size = rotate_seconds, rotate_size
         self._run = Run(capture, Hooks(turn=self._at_turn, should_stop=self._stops), **options)  # type: ignore[arg-type]
-        # So that a format that is none is told before anything is made.
-        open_sink(io.BytesIO(), format=format, schema=self._run.output_schema())
+        # So that a format or a destination that is none is told before anything is made.
+        checked = output if is_destination(output) else io.BytesIO()
+        open_sink(checked, format=format, schema=self._run.output_schema())
         self._records: _Records | None = None
         self._begun = time.monotonic()
         self._rows = 0
@@ -113,9 +120,15 @@ class Live:
         compile_ring()
         load_metering(format=self._format or "csv", **self._options)
 
-    def run(self, should_stop: Callable[[], bool] = lambda: False, turn: Callable[[], None] = lambda: None) -> RunStats:
-        """Meter until `should_stop`; `turn` is called at least twice a second. Raises SinkError, SourceError."""
-        self._should_stop, self._turn, self._begun = should_stop, turn, time.monotonic()
+    def run(
+        self,
+        should_stop: Callable[[], bool] = lambda: False,
+        turn: Callable[[], None] = lambda: None,
+        notify: Callable[[str], None] = lambda line: None,
+    ) -> RunStats:
+        """Meter until `should_stop`; `turn` is called at least twice a second, `notify` when a destination goes down
+        or is back. Raises SinkError, SourceError."""
+        self._should_stop, self._turn, self._begun, self._notify = should_stop, turn, time.monotonic(), notify
         with self._opened() as records, contextlib.closing(self._run.batches()) as batches:  # type: ignore[type-var]
             self._records = records
             records.start(interface=self.capture.name, filter=self._run.config.filter)
@@ -131,8 +144,9 @@ class Live:
     @contextlib.contextmanager
     def _opened(self) -> Iterator[_Records]:
         schema, omit_null = self._run.output_schema(), self._run.schema.omits_null
-        if self._output == "-":
-            with open_sink("-", format=self._format, schema=schema, omit_null=omit_null) as sink:
+        if self._is_stream:
+            terms = Terms(lambda line: self._notify(line), live=True)
+            with open_sink(self._output, format=self._format, schema=schema, omit_null=omit_null, terms=terms) as sink:
                 yield _Stream(sink)
             return
         limits = Limits(self._rotate_seconds, self._rotate_size)

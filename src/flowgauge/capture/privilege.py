@@ -75,7 +75,7 @@ def caller() -> Caller | None:
 
 
 def drop() -> None:
-    """Become the user who called sudo, for good: groups, ids, and the home that caches are in."""
+    """Become the user who called sudo, for good: groups, ids, and the home that caches and spools are in."""
     user = caller()
     if user is None:
         return
@@ -83,4 +83,5 @@ def drop() -> None:
     os.setresgid(user.gid, user.gid, user.gid)
     os.setresuid(user.uid, user.uid, user.uid)
     os.environ |= {"HOME": user.home, "USER": user.name, "LOGNAME": user.name}
-    os.environ.pop("XDG_CACHE_HOME", None)
+    for name in ("XDG_CACHE_HOME", "XDG_STATE_HOME"):  # root's
+        os.environ.pop(name, None)

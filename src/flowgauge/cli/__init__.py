@@ -9,7 +9,21 @@ from typing import Annotated
 
 import typer
 
-from flowgauge.cli import cache, columns, compare, cut, extract, gateway, info, interfaces, live, record, report, warmup
+from flowgauge.cli import (
+    cache,
+    columns,
+    compare,
+    cut,
+    extract,
+    gateway,
+    info,
+    interfaces,
+    live,
+    packets,
+    record,
+    report,
+    warmup,
+)
 from flowgauge.cli.group import EXIT_CODES, Commands
 
 __all__ = ["app", "main"]
@@ -24,6 +38,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command(epilog=EXIT_CODES)(extract.extract)
+app.command(epilog=EXIT_CODES)(packets.packets)
 app.command()(columns.columns)
 app.command()(info.info)
 app.command()(compare.compare)

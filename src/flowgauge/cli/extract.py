@@ -29,7 +29,8 @@ def extract(
             "--output",
             "-o",
             metavar="FILE|FOLDER/",
-            help="File to write, or folder of a data set; - is standard output (the default in a pipe).",
+            help="File to write, or folder of a data set; - is standard output (the default in a pipe); or a "
+            "destination: kafka://…, ipfix://….",
         ),
     ] = None,
     label: Annotated[
@@ -61,6 +62,9 @@ def extract(
     join: Annotated[
         bool, typer.Option("--join", help="The inputs are one trace, ordered by their first packets.")
     ] = False,
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", help="Threads to read and meter with [the processors there are].")
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where a capture is cut off.")] = False,
     format: Annotated[
         str | None,
@@ -89,6 +93,7 @@ def extract(
         "truth_offset": truth_offset,
         "reorder": reorder,
         "join": join or None,
+        "threads": threads,
         "strict": strict or None,
         "format": format,
         "partition_by": partition_by,

@@ -28,7 +28,13 @@ def live(
     options: dict[str, Any],
     interface: Interface,
     output: Annotated[
-        str, typer.Option("--output", "-o", metavar="FOLDER", help="Folder of the files; - is standard output.")
+        str,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FOLDER",
+            help="Folder of the files; - is standard output; or a destination, e.g. kafka://broker/flows.",
+        ),
     ],
     rotate: Annotated[
         str | None, typer.Option(metavar="TIME", help="Begin another file after this time, e.g. 5m [never].")
@@ -117,7 +123,14 @@ def _metered(run: Live, seconds: float | None, top: bool, quiet: bool) -> RunSta
                 answers.give()
                 look()
 
-            return run.run(lambda: stop.is_set() or (end is not None and time.monotonic() >= end), turn)
+            def over() -> bool:
+                return stop.is_set() or (end is not None and time.monotonic() >= end)
+
+            return run.run(over, turn, _ignore if quiet else say)
+
+
+def _ignore(line: str) -> None:
+    pass
 
 
 class _Answers:

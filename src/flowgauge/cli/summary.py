@@ -30,21 +30,24 @@ COUNTERS = {
 _MANY_LABELS = 20
 
 
-def summary(stats: RunStats) -> str:
-    """Files, packets by reason, flows by ending, labels, time and rate, in aligned lines."""
+def summary(stats: RunStats, rows_of: str = "records") -> str:
+    """Files, packets by reason, flows by ending, labels, time and rate, in aligned lines.
+
+    `rows_of` says what was written: "records" of flows, or "packets".
+    """
     blocks = [
-        aligned(_overview(stats)),
+        aligned(_overview(stats, rows_of)),
         _block("packets by reason", stats.reasons, REASONS),
         _block("oddities", stats.counters, COUNTERS),
-        _labels(stats),
+        _labels(stats, rows_of),
     ]
     return "\n\n".join(block for block in blocks if block)
 
 
-def failures(stats: RunStats) -> list[str]:
+def failures(stats: RunStats, done: str = "metered") -> list[str]:
     """One line for each file that could not be read, or only up to where it breaks."""
     damaged = failure_lines(stats.damaged.items())
-    return [*failure_lines(stats.failed.items()), *(f"{line}; the packets before were metered" for line in damaged)]
+    return [*failure_lines(stats.failed.items()), *(f"{line}; the packets before were {done}" for line in damaged)]
 
 
 def notes(stats: RunStats) -> Iterator[str]:
@@ -68,12 +71,16 @@ def notes(stats: RunStats) -> Iterator[str]:
         yield "max_flows was reached: records of the least recently used flows ended early (end_reason=limit)"
 
 
-def _overview(stats: RunStats) -> Iterator[tuple[str, str]]:
+def _overview(stats: RunStats, rows_of: str) -> Iterator[tuple[str, str]]:
     others = (("failed", stats.failed), ("damaged", stats.damaged), ("skipped", stats.skipped))
     files = [f"{stats.files:,} read", *(f"{len(listed):,} {word}" for word, listed in others if listed)]
     yield "files", ", ".join(files)
     yield "packets", f"{stats.packets:,}"
     yield "bytes", f"{size(stats.packet_bytes)} on the wire, {size(stats.input_bytes)} read"
+    if rows_of == "packets":
+        yield "rows", f"{stats.rows:,}"
+        yield "time", _time(stats)
+        return
     rows = "" if stats.rows == stats.flows else f", {counted(stats.rows, 'row')} written"
     yield "flows", f"{stats.flows:,}{rows}"
     ended = sorted(((count, name) for name, count in stats.ended.items() if count), reverse=True)
@@ -111,8 +118,8 @@ def _block(title: str, counts: dict[str, int], meanings: dict[str, str]) -> str:
     return f"{title}\n{aligned(rows, '  ')}" if rows else ""
 
 
-def _labels(stats: RunStats) -> str:
+def _labels(stats: RunStats, rows_of: str) -> str:
     ranked = sorted(stats.labels.items(), key=lambda item: (-item[1], item[0]))
-    shown = _block("records by label (app/action)", dict(ranked[:_MANY_LABELS]), {})
+    shown = _block(f"{rows_of} by label (app/action)", dict(ranked[:_MANY_LABELS]), {})
     rest = len(ranked) - _MANY_LABELS
     return f"{shown}\n  and {rest:,} more labels" if rest > 0 else shown

@@ -116,7 +116,7 @@ class Asked:
                 yield f"{name}: {_short(then.get(name))}, now {_short(self.options.get(name))}"
 
     def _other_captures(self, before: list[list[Any]]) -> Iterator[str]:
-        then, now = ({name: state for name, *state in listed} for listed in (before, self.captures))
+        then, now = ({str(name): state for name, *state in listed} for listed in (before, self.captures))
         found = [f"{self.names.shown(name)} is new" for name in now if name not in then]
         found += [f"{self.names.shown(name)} is gone" for name in then if name not in now]
         found += [
@@ -198,7 +198,7 @@ def _source(function: Callable[..., Any]) -> str:
 def _digest(source: Any) -> str:
     """Of what is in a file, or in a table of Arrow."""
     if isinstance(source, (str, os.PathLike)):
-        with open(source, "rb") as file:
+        with storage.open_input(os.fspath(source)) as file:
             digest = hashlib.sha256()
             while part := file.read(1 << 20):
                 digest.update(part)

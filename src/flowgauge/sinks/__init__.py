@@ -1,4 +1,4 @@
-"""Sinks: flow records to a file, standard output or a file object, in one of five formats."""
+"""Sinks: flow records to a file, standard output or a file object, in one of five formats; or to another system."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import pyarrow as pa
 
 from flowgauge import storage
 from flowgauge.errors import ConfigError
+from flowgauge.sinks.delivery import Terms, is_destination, known_destinations, open_delivery
 from flowgauge.sinks.output import Output
 from flowgauge.sinks.sink import Opener, Sink
 
-__all__ = ["FORMATS", "Sink", "open_sink"]
+__all__ = ["FORMATS", "Sink", "Terms", "is_destination", "known_destinations", "open_sink"]
 
 FORMATS: dict[str, tuple[str, ...]] = {
     "csv": (".csv",),
@@ -35,21 +36,26 @@ def open_sink(
     schema: pa.Schema,
     metadata: dict[str, str] | None = None,
     omit_null: bool = False,
-) -> Sink:
+    terms: Terms = Terms(),  # noqa: B008 (a tuple)
+) -> Any:
     """A sink, to be used as a context manager, for record batches of `schema`.
 
-    `output` is a path, the URL of a storage, "-" (standard output) or a binary file object. The format is `format`,
-    else that of the extension, else CSV for a stream. `metadata` and that of the fields are
-    stored by Parquet and Arrow; with `omit_null` JSON leaves out what is null. Raises ConfigError for a format that is
-    not known; entering the context raises SinkError where the output cannot be opened.
+    `output` is a path, the URL of a storage, "-" (standard output), a binary file object, or the URL of a destination,
+    to which rows are delivered on these terms. The format is `format`, else that of the extension, else CSV for a
+    stream. `metadata` and that of the fields are stored by Parquet and Arrow; with `omit_null` JSON leaves out what is
+    null. Raises ConfigError for a format that is not known; entering the context raises SinkError where the output
+    cannot be opened.
     """
+    schema = schema.with_metadata(metadata or schema.metadata or {})
+    if is_destination(output):
+        if format is not None:
+            raise ConfigError(f"format {format!r} is of files; what a destination takes is an option in its URL")
+        return open_delivery(output, schema, terms, omit_null)
     path = storage.shown(os.fspath(output)) if isinstance(output, (str, os.PathLike)) and output != "-" else None
     name = path if path is not None else "" if output == "-" else str(getattr(output, "name", ""))
     found, compression = by_extension(name)
     chosen = _chosen(format) if format is not None else _by_name(found, path)
-    return Sink(
-        Output(output), schema.with_metadata(metadata or schema.metadata or {}), _opener(chosen, compression, omit_null)
-    )
+    return Sink(Output(output), schema, _opener(chosen, compression, omit_null))
 
 
 def _chosen(format: str) -> str:
@@ -77,7 +83,8 @@ def _by_name(found: str | None, path: str | None) -> str:
     if found is not None or path is None:
         return found or "csv"
     raise ConfigError(
-        f"no format is known by the extension of {path}: name a file {known_extensions()}, or give the format"
+        f"no format is known by the extension of {path}: name a file {known_extensions()}, give the format, or name a "
+        f"destination ({known_destinations()})"
     )
 
 

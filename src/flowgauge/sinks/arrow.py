@@ -6,6 +6,7 @@ format has no place for a dictionary that replaces another.
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
 
 from flowgauge.sinks.output import Output
@@ -37,4 +38,14 @@ def _plain(field: pa.Field) -> pa.Field:
 
 def _rebuilt(column: pa.ChunkedArray) -> pa.Array:
     """One array in memory of its own: a slice would be written with bits of the rows behind it."""
-    return pa.concat_arrays([*column.chunks, column.chunk(0).slice(0, 0)])
+    array = pa.concat_arrays([*column.chunks, column.chunk(0).slice(0, 0)])
+    is_wide = pa.types.is_primitive(array.type) and array.type.bit_width >= 8
+    return _without_rests(array) if is_wide and array.null_count else array
+
+
+def _without_rests(array: pa.Array) -> pa.Array:
+    """The same with zeros where it is null: what was computed there depends on how rows came in batches."""
+    validity, values = array.buffers()
+    words = np.frombuffer(values, f"u{array.type.bit_width // 8}", len(array)).copy()
+    words[~array.is_valid().to_numpy(zero_copy_only=False)] = 0
+    return pa.Array.from_buffers(array.type, len(array), [validity, pa.py_buffer(words)], array.null_count)

@@ -68,8 +68,7 @@ class Sink:
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Append the rows of a batch, whose columns are those of `schema`."""
-        if not batch.schema.equals(self.schema):
-            raise SinkError(f"a batch has columns other than the output: {_difference(batch.schema, self.schema)}")
+        check_columns(batch, self.schema)
         if len(batch):
             self._pending.append(batch)
             self._rows += len(batch)
@@ -133,6 +132,12 @@ class Sink:
         if writer is not None:
             with contextlib.suppress(Exception):  # what it still writes is dropped
                 writer.close()
+
+
+def check_columns(batch: pa.RecordBatch, schema: pa.Schema) -> None:
+    """Raise SinkError for a batch with columns other than those of the output."""
+    if not batch.schema.equals(schema):
+        raise SinkError(f"a batch has columns other than the output: {_difference(batch.schema, schema)}")
 
 
 def _difference(found: pa.Schema, wanted: pa.Schema) -> str:

@@ -12,6 +12,8 @@ from flowgauge.storage.errors import explained
 from flowgauge.storage.urls import WEB, Location
 
 _S3_OPTIONS = frozenset({"region", "scheme", "endpoint_override", "anonymous"})
+_CONNECT_SECONDS = 10
+_SILENT_SECONDS = 60  # without a byte; a storage that is busy, or fetches from disk, may need more than Arrow's 3
 _ARROW = {"s3": "S3", "gs": "Google Cloud Storage", "hdfs": "HDFS"}
 
 
@@ -67,6 +69,8 @@ def _s3(place: Location, endpoint: str | None) -> Any:
         region=region or ("us-east-1" if address else resolve_s3_region(place.host)),
         scheme=options.get("scheme") or scheme or None,
         endpoint_override=address or None,
+        connect_timeout=_CONNECT_SECONDS,
+        request_timeout=_SILENT_SECONDS,
     )
 
 

@@ -1,0 +1,225 @@
+"""What a run costs by packet, flow and byte, on one core and on more, and what follows for large amounts.
+
+``python benchmarks/scale.py`` measures (with 10^8 packets half an hour), writes scale.json and docs/scale.md;
+``--page`` writes the page from what was measured before. The engine Spark is measured where pyspark and Java are there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from measure import RSS_UNIT, environment, run
+from scale_page import write_page
+from tiles import make_tile, trace_file, write_tiles
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "scale.json"
+FLOWGAUGE = [sys.executable, "-m", "flowgauge"]
+PACKETS = 2_000_000
+FILES = 8
+LIMIT_S = 3600.0
+SIZES = (1_000_000, 10_000_000, 100_000_000)
+# Traces by which costs are told apart: packets a flow, and the bytes of a frame that are kept.
+SHAPES = ((20, 65535), (20, 96), (200, 65535), (200, 96))
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def snapped(packets: int, per_flow: int, snaplen: int) -> Path:
+    """A trace with so many packets a flow and bytes a frame, as a file."""
+    whole = trace_file("mix", packets, None if per_flow == 20 else packets // per_flow)
+    if snaplen >= 65535:
+        return whole
+    path = whole.with_name(f"{whole.stem}-{snaplen}.pcap")
+    if not path.exists():
+        tile = make_tile(whole, packets, snaplen)
+        with open(path.with_suffix(".part"), "wb") as output:
+            write_tiles(tile, packets, output)
+        path.with_suffix(".part").rename(path)
+    return path
+
+
+def extract(inputs: Sequence[str], threads: int, *options: str) -> dict[str, Any]:
+    """Seconds, those of processors and peak bytes of a run to Parquet, and its summary."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [*FLOWGAUGE, "extract", *inputs, "-o", f"{folder}/flows.parquet", "--threads", str(threads), *options]
+        found = run([*command, "--json-summary"], LIMIT_S, environment())
+    summary = json.loads(found.output[found.output.index("{") :].splitlines()[0])
+    return {
+        "seconds": found.seconds,
+        "cpu_seconds": found.cpu_seconds,
+        "peak_bytes": found.peak_bytes,
+        "packets": summary["packets"],
+        "flows": summary["flows"],
+        "bytes": summary["input_bytes"],
+    }
+
+
+def best(runs: int, inputs: Sequence[str], threads: int, *options: str) -> dict[str, Any]:
+    """The quickest of some runs: what others do on the machine only makes them slower."""
+    return min((extract(inputs, threads, *options) for _ in range(runs)), key=lambda found: found["seconds"])
+
+
+def costs(runs: int) -> dict[str, Any]:
+    """Seconds of a start, and for a packet, a flow and a byte, on one core; and the runs that they are told by."""
+    measured = [best(runs, [str(trace_file("one", 1))], 1)]
+    measured += [best(runs, [str(snapped(PACKETS, *shape))], 1) for shape in SHAPES]
+    measured += [best(runs, [str(snapped(PACKETS // 4, *shape))], 1) for shape in SHAPES]
+    names = ("packets", "flows", "bytes")
+    rows = np.array([[1.0, *(each[name] for name in names)] for each in measured])
+    seconds = np.array([each["seconds"] for each in measured])
+    weights = 1 / seconds  # all runs are to be told equally well
+    scale = rows.max(axis=0)
+    found = _not_negative(rows / scale * weights[:, None], seconds * weights) / scale
+    told = rows @ found
+    return {
+        "start_s": found[0],
+        "packet_s": found[1],
+        "flow_s": found[2],
+        "byte_s": found[3],
+        "largest_error": float(np.abs(told / seconds - 1)[1:].max()),
+        "runs": measured,
+    }
+
+
+def _not_negative(rows: Any, values: Any) -> Any:
+    """Least squares without negative costs: what would be negative is left out."""
+    used = np.ones(rows.shape[1], bool)
+    while True:
+        answer = np.zeros(rows.shape[1])
+        answer[used] = np.linalg.lstsq(rows[:, used], values, rcond=None)[0]
+        if (answer >= 0).all():
+            return answer
+        used &= answer > 0
+
+
+def threads(runs: int) -> dict[str, Any]:
+    """One and two threads: on one file, and on several. Runs take turns, so that all see the same machine."""
+    one = [str(snapped(PACKETS, 20, 65535))]
+    many = [str(part) for part in parts()]
+    answer: dict[str, Any] = {}
+    for name, inputs in (("one", one), ("many", many)):
+        found: dict[int, list[dict[str, Any]]] = {1: [], 2: []}
+        for _ in range(runs):
+            for number in found:
+                found[number].append(extract(inputs, number))
+        seconds = {number: min(each["seconds"] for each in all_runs) for number, all_runs in found.items()}
+        ratios = [a["seconds"] / b["seconds"] for a, b in zip(found[1], found[2], strict=True)]
+        answer[name] = {
+            "seconds": seconds,
+            "cpu_seconds": {
+                number: min(each["cpu_seconds"] for each in all_runs) for number, all_runs in found.items()
+            },
+            "packets": found[1][0]["packets"],
+            "speedup": statistics.median(ratios),
+            "speedup_range": [min(ratios), max(ratios)],
+        }
+    return answer
+
+
+def parts() -> list[Path]:
+    """Captures of equal size, each a trace of its own."""
+    from generate import generate
+
+    made = []
+    for number in range(FILES):
+        made.append(HERE / "data" / f"part-{number}-of-{FILES}-{PACKETS}.pcap")
+        if not made[-1].exists():
+            generate(made[-1], "mix", PACKETS // FILES, seed=100 + number)
+    return made
+
+
+def linearity(sizes: Sequence[int]) -> list[dict[str, Any]]:
+    """Runs over traces that are made while they are read, by a process of its own."""
+    answer = []
+    for packets in sizes:
+        say(f"{packets:,} packets, made on the fly")
+        with tempfile.TemporaryDirectory() as folder:
+            command = [*FLOWGAUGE, "extract", "-", "-o", f"{folder}/flows.parquet", "--threads", "1", "--json-summary"]
+            maker = [sys.executable, str(HERE / "tiles.py"), "--packets", str(packets)]
+            with subprocess.Popen(maker, stdout=subprocess.PIPE, env=environment()) as source:
+                begin = time.perf_counter()
+                sink = subprocess.Popen(command, stdin=source.stdout, stdout=subprocess.PIPE, env=environment())
+                assert source.stdout is not None and sink.stdout is not None
+                source.stdout.close()
+                text = sink.stdout.read()
+                _, status, usage = os.wait4(sink.pid, 0)
+                seconds = time.perf_counter() - begin
+            if status:
+                raise SystemExit(f"extract failed: {text.decode()[-500:]}")
+        summary = json.loads(text)
+        answer.append(
+            {
+                "packets": summary["packets"],
+                "flows": summary["flows"],
+                "bytes": summary["input_bytes"],
+                "seconds": seconds,
+                "run_seconds": summary["seconds"],
+                "cpu_seconds": usage.ru_utime + usage.ru_stime,
+                "peak_bytes": usage.ru_maxrss * RSS_UNIT,
+            }
+        )
+        say(json.dumps(answer[-1]))
+    return answer
+
+
+def machine() -> dict[str, Any]:
+    """What this was measured on."""
+    name = platform.processor() or platform.machine()
+    if os.path.exists("/proc/cpuinfo"):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+        name = models[0] if models else name
+    return {"processor": name, "cores": len(os.sched_getaffinity(0)), "python": platform.python_version()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--most", type=int, default=SIZES[-1], help="packets of the largest trace")
+    parser.add_argument("--only", choices=("costs", "threads", "linearity", "spark"), help="measure this anew")
+    parser.add_argument("--page", action="store_true", help="measure nothing, write the page")
+    given = parser.parse_args()
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() and (given.page or given.only) else {}
+    tasks = {
+        "costs": lambda: costs(given.runs),
+        "threads": lambda: threads(given.runs),
+        "linearity": lambda: linearity([size for size in SIZES if size <= given.most]),
+        "spark": lambda: spark(given.runs),
+    }
+    for name, task in tasks.items():
+        if not given.page and given.only in (None, name):
+            say(f"measuring {name}")
+            results[name] = task()
+            results["machine"] = machine()
+            RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+    write_page(results)
+
+
+def spark(runs: int) -> dict[str, Any]:
+    """Seconds of the engine Spark with one and two workers, beside one thread without it."""
+    inputs = [str(part) for part in parts()]
+    answer: dict[str, Any] = {"here": best(runs, inputs, 1), "packets": PACKETS}
+    for workers in (1, 2):
+        for name, options in (("apart", ()), ("joined", ("--join",))):
+            found = best(runs, inputs, 1, "--engine", "spark", "--master", f"local[{workers}]", *options)
+            answer[f"{name}-{workers}"] = found
+    return answer
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,187 @@
+"""docs/scale.md, written from benchmarks/scale.json: what was measured, and what a model says of large amounts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "scale.md"
+TERA = 1e12
+DAY = 86_400.0
+
+
+class Cluster(NamedTuple):
+    """Machines that share the work: `read` are bytes a second that each gets from the storage, `network` those that it
+    sends to others."""
+
+    machines: int
+    cores: int
+    read: float
+    network: float
+
+
+CLUSTER = Cluster(machines=20, cores=16, read=1.0e9, network=1.25e9)
+FRAME_BYTES = 700  # of a frame that is captured whole, on average
+PER_FLOW = 20  # packets
+ROW_BYTES = 180  # of a packet on its way between machines, compressed; see what the page says of it
+AMOUNTS = (("1 TB", TERA), ("10 TB", 10 * TERA), ("1 PB", 1000 * TERA))
+
+
+def write_page(results: dict[str, Any]) -> None:
+    """Write the page anew."""
+    PAGE.write_text(page(results), encoding="utf-8")
+
+
+def page(results: dict[str, Any]) -> str:
+    """The whole page."""
+    parts = [_head(results), _costs(results["costs"]), _threads(results["threads"])]
+    if "spark" in results:
+        parts.append(_spark(results["spark"]))
+    parts += [_linearity(results["costs"], results["linearity"]), _model(results)]
+    return "\n\n".join(parts) + "\n"
+
+
+def predicted(costs: dict[str, Any], packets: float, flows: float, size: float) -> float:
+    """Seconds of one thread."""
+    told: float = costs["start_s"] + costs["packet_s"] * packets + costs["flow_s"] * flows + costs["byte_s"] * size
+    return told
+
+
+def _head(results: dict[str, Any]) -> str:
+    m = results["machine"]
+    return f"""# Scale
+
+<!-- Written by benchmarks/scale.py: edit that. -->
+
+How much traffic a machine and a cluster can meter: costs that were measured on one small machine, and what follows from
+them by arithmetic that is written out, so that you can put in the numbers of your own machines.
+
+Measured on {m["cores"]} processors of {m["processor"]}, Python {m["python"]}, by `python benchmarks/scale.py`; the output is Parquet
+with the default groups, best of several runs."""
+
+
+def _costs(costs: dict[str, Any]) -> str:
+    return f"""## What a run costs
+
+On one thread, the seconds of a run are
+
+> {costs["start_s"]:.2f} + {costs["packet_s"] * 1e9:.0f} ns × packets + {costs["flow_s"] * 1e6:.1f} µs × flows + {costs["byte_s"] * 1e9:.2f} ns × captured bytes
+
+fitted to {len(costs["runs"])} runs that differ in packets, packets a flow, and captured bytes of a packet; none of them is further
+off than {costs["largest_error"]:.0%}. The formula goes from file to Parquet: reading from memory, decoding, metering, columns,
+compressing."""
+
+
+def _threads(threads: dict[str, Any]) -> str:
+    rows = []
+    for name, text in (("many", "8 captures, side by side"), ("one", "1 capture, flows in shards")):
+        found = threads[name]
+        one, two = (
+            float(found["seconds"][str(n)] if str(n) in found["seconds"] else found["seconds"][n]) for n in (1, 2)
+        )
+        low, high = found["speedup_range"]
+        rows.append(
+            f"| {text} | {found['packets'] / one / 1e6:.2f} | {found['packets'] / two / 1e6:.2f} | "
+            f"{found['speedup']:.2f} ({low:.2f} to {high:.2f}) |"
+        )
+    table = "\n".join(rows)
+    return f"""## Threads
+
+Million packets a second with one thread and with two, and how much quicker two are (median of pairs of runs, and range):
+
+| input | 1 thread | 2 threads | quicker |
+| --- | --- | --- | --- |
+{table}
+
+Rows, order and bytes are the same for any number of threads."""
+
+
+def _spark(spark: dict[str, Any]) -> str:
+    here, packets = spark["here"], spark["packets"]
+    rows = [f"| without Spark, 1 thread | {here['seconds']:.1f} | {packets / here['seconds'] / 1e6:.2f} |"]
+    for name, text in (("apart", "each capture a trace of its own"), ("joined", "one trace (`--join`)")):
+        for workers in (1, 2):
+            found = spark.get(f"{name}-{workers}")
+            if found:
+                rows.append(
+                    f"| Spark, {workers} worker{'s' * (workers > 1)}, {text} | {found['seconds']:.1f} | "
+                    f"{packets / found['seconds'] / 1e6:.2f} |"
+                )
+    table = "\n".join(rows)
+    return f"""## Spark
+
+{packets:,} packets in 8 files, local mode, with the start of Spark's machine and its workers, which takes most of so short a run:
+
+| run | seconds | million packets/s |
+| --- | --- | --- |
+{table}"""
+
+
+def _linearity(costs: dict[str, Any], runs: list[dict[str, Any]]) -> str:
+    rows = []
+    for each in runs:
+        told = predicted(costs, each["packets"], each["flows"], each["bytes"])
+        rows.append(
+            f"| {each['packets']:,} | {each['flows']:,} | {each['seconds']:.1f} | {each['run_seconds'] / each['packets'] * 1e9:.0f} | "
+            f"{told:.1f} ({told / each['seconds'] - 1:+.0%}) | {each['peak_bytes'] / 1e6:,.0f} |"
+        )
+    first, last = (each["run_seconds"] / each["packets"] for each in (runs[0], runs[-1]))
+    table = "\n".join(rows)
+    return f"""## From a million packets to many
+
+Traces that are made while they are read, through a pipe, 96 bytes of each frame; one thread. The third column is
+the time of the command, the next one the time of its run by packet, then what the formula above tells.
+
+| packets | flows | s | ns a packet | told, s | memory, MB |
+| --- | --- | --- | --- | --- | --- |
+{table}
+
+The cost of a packet in the largest run is {last / first:.2f} times that of the smallest."""
+
+
+def _hours(seconds: float) -> str:
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 2 * DAY else f"{seconds / DAY:.1f} days"
+
+
+def _model(results: dict[str, Any]) -> str:
+    costs, cluster = results["costs"], CLUSTER
+    per_byte = costs["packet_s"] / FRAME_BYTES + costs["flow_s"] / FRAME_BYTES / PER_FLOW + costs["byte_s"]
+    rows = []
+    for text, size in AMOUNTS:
+        packets = size / FRAME_BYTES
+        cpu = per_byte * size
+        work = cpu / (cluster.machines * cluster.cores)
+        read = size / (cluster.machines * cluster.read)
+        shuffle = packets * ROW_BYTES / (cluster.machines * cluster.network)
+        rows.append(
+            f"| {text} | {packets:.2g} | {packets / PER_FLOW:.2g} | {_hours(cpu)} | {_hours(work)} | {_hours(read)} | "
+            f"{_hours(shuffle)} | {_hours(max(work, read))} | {_hours(2 * read + 2 * work + shuffle)} |"
+        )
+    table = "\n".join(rows)
+    return f"""## A model of large amounts
+
+The formula, on {cluster.machines} machines of {cluster.cores} processors each, with frames of {FRAME_BYTES} bytes and {PER_FLOW} packets a flow. The storage gives each machine
+{cluster.read / 1e9:.2g} GB/s, the network {cluster.network * 8 / 1e9:.0f} Gbit/s. These are assumptions, and so is that processors do not slow each other down.
+
+- *One core*: the work of all, on one core like that of the measurement.
+- *Work*: the same, divided by all processors. *Reading*: the bytes, divided by what the storage gives.
+- *Apart*: each capture is a trace of its own, read once where it is metered: the longer one of work and reading.
+- *Joined*: one trace in many files. Files are read twice (first for the clock), each packet is decoded on one machine and
+  metered on another: *shuffle* is {ROW_BYTES} bytes a packet over the network. No step overlaps with another here, and decoding
+  for the shuffle is counted as a second time the work.
+
+| amount | packets | flows | one core | work | reading | shuffle | apart | joined |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- |
+{table}
+
+Where it breaks:
+
+- **Few large files.** A capture that is compressed or pcapng is read by one task; 10 TB in ten files keep ten processors
+  busy. Captures that are rotated every gigabyte do not have this.
+- **One giant pair of hosts.** All packets between two addresses are metered by one task: a flow cannot be shared out. At
+  {1 / (costs["packet_s"] + costs["byte_s"] * 96) / 1e6:.1f} million packets a second that task takes {_hours(1e10 * (costs["packet_s"] + costs["byte_s"] * 96))} for 10¹⁰ packets of one pair.
+- **The shuffle.** It is on the disks of the machines: 1 PB of captures is {1e15 / FRAME_BYTES * ROW_BYTES / 1e12:,.0f} TB of it, {1e15 / FRAME_BYTES * ROW_BYTES / 1e12 / cluster.machines:,.1f} TB a machine.
+  Where captures need not be one trace, leave `--join` out.
+- **Open flows.** A shard keeps about a kilobyte for each flow that is open at a time."""

@@ -1,0 +1,129 @@
+"""`flowgauge packets`: captures in, one row per packet out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flowgauge.cli.group import DONE, INPUT_FAILED, INTERRUPTED, say
+from flowgauge.cli.options import FilterExpression
+from flowgauge.errors import ConfigError
+
+if TYPE_CHECKING:
+    from flowgauge.stats import RunStats
+
+_OF_FLOWS = ("flows", "ended", "limited", "truth", "named")  # counts that a table of packets has not
+
+
+# The parameters are the options: Typer reads them off this signature.
+def packets(
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="INPUTS...", help="Captures, folders of captures, or - for standard input.")
+    ],
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="File to write; - is standard output (the default in a pipe)."
+        ),
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option(metavar="NAME,…", help="Only these columns; see `flowgauge columns --packets`.")
+    ] = None,
+    filter: FilterExpression = None,
+    dedup: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="Copies of a packet that are so near in time get the reason duplicate, e.g. 1ms [off]."
+        ),
+    ] = None,
+    tunnels: Annotated[
+        str | None, typer.Option(metavar="inner|outer", help="Which packet of a tunnel has the columns [inner].")
+    ] = None,
+    label: Annotated[
+        str | None,
+        typer.Option(metavar="TEMPLATE", help="Labels from the path's end, e.g. '{app}_{action}_*.pcap'."),
+    ] = None,
+    label_split: Annotated[
+        str | None,
+        typer.Option(metavar="SEP:APP:ACTION", help="Labels from positions of the file's name, e.g. _:2:4."),
+    ] = None,
+    label_strict: Annotated[
+        bool, typer.Option("--label-strict", help="Stop before reading where a file has no label.")
+    ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where a capture is cut off.")] = False,
+    format: Annotated[
+        str | None,
+        typer.Option(metavar="csv|parquet|arrow|jsonl", help="Format, where the output's extension does not say."),
+    ] = None,
+    compression: Annotated[
+        str | None, typer.Option(metavar="zstd|lz4", help="Compression of Parquet: smaller, or faster [zstd].")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress, notes and summary.")] = False,
+    json_summary: Annotated[bool, typer.Option("--json-summary", help="The summary as one JSON object.")] = False,
+) -> None:
+    """Turn captures into a table of packets, one row per packet, in their order.
+
+    The summary goes to standard output, or to standard error where that takes the rows.
+    """
+    given = {
+        "columns": columns,
+        "filter": filter,
+        "dedup": dedup,
+        "tunnels": tunnels,
+        "label": label,
+        "label_split": label_split,
+        "label_strict": label_strict or None,
+        "strict": strict or None,
+        "format": format,
+        "compression": compression,
+    }
+    target = _target(output)
+    stats = _run(inputs, target, quiet, {name: value for name, value in given.items() if value is not None})
+    _report(stats, target, quiet, json_summary)
+    failed = stats.failed or (strict and stats.damaged)
+    raise typer.Exit(INTERRUPTED if stats.interrupted else INPUT_FAILED if failed else DONE)
+
+
+def _target(output: str | None) -> str:
+    if output is None and sys.stdout.isatty():
+        raise ConfigError("say where the packets go: -o packets.parquet, -o packets.csv, or -o - for this terminal")
+    return output or "-"
+
+
+def _run(inputs: list[str], output: str, quiet: bool, options: dict[str, Any]) -> RunStats:
+    from flowgauge.cli.progress import ProgressBar
+    from flowgauge.cli.signals import StopSignal
+    from flowgauge.packettable.packets import write_packets
+
+    with StopSignal() as stop, ProgressBar() as bar:
+        return write_packets(
+            inputs,
+            output,
+            progress=bar.update if sys.stderr.isatty() and not quiet else None,
+            notify=None if quiet else bar.say,
+            should_stop=stop.is_set,
+            **options,
+        )
+
+
+def _report(stats: RunStats, output: str, quiet: bool, as_json: bool) -> None:
+    """Lines about files and the summary; as JSON, one object holds all of it."""
+    stream = sys.stderr if output == "-" else sys.stdout
+    if as_json:
+        from flowgauge import __version__
+
+        counts = {name: value for name, value in stats.as_dict().items() if name not in _OF_FLOWS}
+        print(json.dumps({"version": __version__, **counts}), file=stream)
+        return
+    from flowgauge.cli.summary import failures, notes, summary
+
+    for line in failures(stats, "written"):
+        say(line)
+    if quiet:
+        return
+    for line in notes(stats):
+        say(line)
+    print(summary(stats, "packets"), file=stream)
