@@ -53,12 +53,13 @@ def interrupted(captures: list[bytes], threads: list[int], **options: Any) -> An
         run = new_run(captures, threads[number % len(threads)], **options)
         if data:
             restore(run, unpack(data, None))
-        chunk = next(run.chunks(number, len(rows), cut=True))
+        chunks = run.chunks(number, len(rows), cut=True)
+        chunk = next(chunks)
         rows += [row for batch in chunk.batches for row in batch.to_pylist()]
         counted.append(chunk.counted)
         if number < len(captures) - 1:
             data = pack(run.snapshot(), None)
-        run.lanes[0].close()
+        chunks.close()
     run.recount(counted)
     return rows, run.stats.results()
 
