@@ -117,7 +117,7 @@ class FragmentStage:
 
     def restore(self, snapshot: Snapshot) -> None:
         """Be as at the snapshot."""
-        self.seed = restored(snapshot, "seed", SEED.dtype)
+        self.seed = restored(snapshot, "seed", SEED.dtype).copy()
         self.clock, self.epoch = int(snapshot["clock"]), int(snapshot["epoch"])
         if "state" not in snapshot:
             return

@@ -181,7 +181,7 @@ class Lane:
     def restore(self, snapshot: Snapshot) -> None:
         """Go on behind a snapshot of a lane with the same plan and as many shards; this one has read nothing."""
         self._begins = snapshot["begins"]
-        self.decoder.seed = restored(snapshot, "seed", self.decoder.seed.dtype)
+        self.decoder.seed = restored(snapshot, "seed", self.decoder.seed.dtype).copy()
         self._clock.restore(snapshot["clock"])
         if self.processes is not None:
             self.processes.restore(snapshot["processes"])

@@ -1,13 +1,14 @@
 """Snapshots: what a part of a run remembers, as arrays and values of JSON, and back.
 
 A part has `snapshot()`, which gives a dict of arrays, values of JSON, and dicts and lists of those, and `restore(…)`,
-which takes what `snapshot` of an equal part has given: itself, or as it was read from a file. Arrays of snapshots may
-be views, so a snapshot is to be used before the run goes on.
+which takes what `snapshot` of an equal part has given: itself, or as it was read from a file. Arrays of snapshots are
+views, so a snapshot is to be used before the run goes on.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +23,19 @@ class Stored(NamedTuple):
     kind: str
     shape: tuple[int, ...]
     data: Any
+
+
+class Rows(NamedTuple):
+    """Some rows of an array, which are not copied before they are needed."""
+
+    table: NDArray[Any]
+    rows: NDArray[np.int64]
+
+    def pieces(self, size: int) -> Iterator[NDArray[Any]]:
+        """The rows, of which so many bytes are copied at a time."""
+        count = max(1, size // max(1, self.table[:1].nbytes))
+        for begin in range(0, len(self.rows), count):
+            yield self.table[self.rows[begin : begin + count]]
 
 
 class SnapshotMismatch(Exception):
@@ -40,13 +54,15 @@ def kind_of(dtype: np.dtype[Any]) -> str:
 
 
 def restored(snapshot: Snapshot, name: str, dtype: Any) -> NDArray[Any]:
-    """An array of a snapshot, as one of one's own. Raises SnapshotMismatch where it is not of this type."""
+    """An array of a snapshot, to be read. Raises SnapshotMismatch where it is not of this type."""
     value, dtype = snapshot.get(name), np.dtype(dtype)
     kind = kind_of(dtype)
+    if isinstance(value, Rows):
+        value = value.table[value.rows]
     if isinstance(value, np.ndarray) and kind_of(value.dtype) == kind:
-        return value.view(np.ndarray).copy()
+        return value.view(np.ndarray)
     if isinstance(value, Stored) and value.kind == kind and len(value.data) == math.prod(value.shape) * dtype.itemsize:
-        return np.frombuffer(value.data, dtype).reshape(value.shape).copy()
+        return np.frombuffer(value.data, dtype).reshape(value.shape)
     raise SnapshotMismatch(f"{name} is not what it is in this version")
 
 
@@ -58,10 +74,9 @@ def fill(array: Any, snapshot: Snapshot, name: str) -> None:
     array[: len(values)] = values.view(array.dtype)
 
 
-def rows_at(array: Any, rows: NDArray[Any]) -> NDArray[Any]:
+def rows_at(array: Any, rows: NDArray[np.int64]) -> Rows:
     """Some rows of an array of records."""
-    taken: NDArray[Any] = array.view(np.ndarray)[rows]
-    return taken
+    return Rows(array.view(np.ndarray), rows)
 
 
 def in_use(free: NDArray[Any], rows: int) -> NDArray[np.int64]:

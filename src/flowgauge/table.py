@@ -279,8 +279,8 @@ class FlowTable:
             free_stacks=np.zeros(stacks, np.int32),
             closing=np.zeros(keys, np.int32),
             ended=np.zeros(slots, np.int32),
-            oldest=restored(snapshot, "oldest", np.int32),
-            unanswered=restored(snapshot, "unanswered", np.int32),
+            oldest=restored(snapshot, "oldest", np.int32).copy(),
+            unanswered=restored(snapshot, "unanswered", np.int32).copy(),
         )
         for name in ("keys", "stacks", "buckets", "free_keys", "free_slots", "free_stacks", "closing", "ended"):
             fill(getattr(a, name), snapshot, name)

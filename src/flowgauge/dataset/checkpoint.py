@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from flowgauge import __version__, storage
 from flowgauge.dataset.asked import FORM
 from flowgauge.errors import ConfigError
 from flowgauge.privacy import Seal
-from flowgauge.snapshot import Snapshot, SnapshotMismatch, Stored, kind_of
+from flowgauge.snapshot import Rows, Snapshot, SnapshotMismatch, Stored, kind_of
 from flowgauge.threads import processors
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ _FIRST_LINE = b"flowgauge checkpoint\n"
 _DIGEST = 32  # bytes
 _LENGTH = 8
 _OTHERS_WRITE = 0o002
+_PIECE = 1 << 22  # bytes that are compressed at once
 _ARRAY = "array"  # key of what stands for an array in the header
 
 
@@ -41,14 +43,19 @@ class CheckpointError(Exception):
 
 def pack(snapshot: Snapshot, seal: Seal | None) -> bytes:
     """A snapshot as bytes."""
-    arrays: list[np.ndarray] = []
+    arrays: list[Rows] = []
     values = _without_arrays(snapshot, arrays)
     with ThreadPoolExecutor(min(4, processors()), "flowgauge-checkpoint") as pool:
-        pieces = list(pool.map(_compressed, arrays))
+        stored = list(pool.map(_compressed, arrays))
     listed = [
-        {"kind": kind_of(array.dtype), "shape": array.shape, "bytes": array.nbytes, "stored": len(piece)}
-        for array, piece in zip(arrays, pieces, strict=True)
+        {
+            "kind": kind_of(array.table.dtype),
+            "shape": (len(array.rows), *array.table.shape[1:]),
+            "pieces": [[size, len(piece)] for size, piece in pieces],
+        }
+        for array, pieces in zip(arrays, stored, strict=True)
     ]
+    pieces = [piece for each in stored for _, piece in each]
     header = {"form": FORM, "flowgauge": __version__, "arrays": listed, "values": values}
     head = json.dumps(header).encode()
     body = b"".join((len(head).to_bytes(_LENGTH, "little"), head, *pieces))
@@ -96,14 +103,22 @@ def check_owner(url: str) -> None:
         )
 
 
-def _compressed(array: np.ndarray) -> Any:
-    return pa.Codec("zstd", compression_level=1).compress(np.ascontiguousarray(array).view(np.uint8).reshape(-1))
+def _compressed(array: Rows) -> list[tuple[int, bytes]]:
+    """An array in pieces: the bytes of each, and what they are compressed."""
+    codec = pa.Codec("zstd", compression_level=1)
+    return [(piece.nbytes, codec.compress(_octets(piece), asbytes=True)) for piece in array.pieces(_PIECE)]
 
 
-def _without_arrays(value: Any, arrays: list[np.ndarray]) -> Any:
+def _octets(piece: NDArray[Any]) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(piece).reshape(-1).view(np.uint8)
+
+
+def _without_arrays(value: Any, arrays: list[Rows]) -> Any:
     """The same value with numbers in place of arrays, which are appended to the list."""
     if isinstance(value, np.ndarray):
-        arrays.append(value.view(np.ndarray))
+        value = Rows(value.view(np.ndarray), np.arange(len(value)))
+    if isinstance(value, Rows):
+        arrays.append(value)
         return {_ARRAY: len(arrays) - 1}
     if isinstance(value, dict):
         return {name: _without_arrays(inner, arrays) for name, inner in value.items()}
@@ -116,9 +131,13 @@ def _arrays(listed: list[dict[str, Any]], data: memoryview) -> Iterator[Stored]:
     """The arrays of a header."""
     codec, at = pa.Codec("zstd"), 0
     for each in listed:
-        piece = data[at : at + each["stored"]]
-        at += each["stored"]
-        yield Stored(each["kind"], tuple(each["shape"]), codec.decompress(piece, each["bytes"]))
+        whole = np.empty(sum(size for size, _ in each["pieces"]), np.uint8)
+        done = 0
+        for size, stored in each["pieces"]:
+            piece = codec.decompress(data[at : at + stored], size)
+            whole[done : done + size] = np.frombuffer(piece, np.uint8)
+            at, done = at + stored, done + size
+        yield Stored(each["kind"], tuple(each["shape"]), whole.data)
 
 
 def _with_arrays(value: Any, arrays: list[Stored]) -> Any:
