@@ -21,6 +21,7 @@ class Decoder:
         self.reasons: NDArray[np.int64] = np.zeros(len(REASONS), np.int64)
         self.walk = np.zeros(1, WALK).view(np.recarray)
         self.walk[0].outer = tunnels == "outer"
+        self.seed = SEED  # of the names of datagrams: that of the fragment stage behind
         self._saved = zeroed_records(1, PACKET)
 
     @property
@@ -35,7 +36,7 @@ class Decoder:
         """Fill the header fields of rows begin..stop from the source's buffer `data`."""
         while begin < stop:
             try:
-                decode_rows(data, batch, begin, stop, self.walk, self.reasons, self._saved, SEED)
+                decode_rows(data, batch, begin, stop, self.walk, self.reasons, self._saved, self.seed)
                 return
             except IndexError:  # a bounds check: the packet is counted, the rest goes on
                 row = int(self.walk[0].row)

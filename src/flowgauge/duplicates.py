@@ -13,6 +13,7 @@ from flowgauge.config import NANOSECONDS
 from flowgauge.decode import Decoder
 from flowgauge.kernels import duplicates as k
 from flowgauge.kernels.packet import PacketBatch
+from flowgauge.snapshot import Snapshot, fill
 
 PLACES = 1 << 20
 """Packets that are remembered at most."""
@@ -45,6 +46,14 @@ class Duplicates(Protocol):
 
     def begin(self, number: int) -> None:
         """The packets that follow belong to another trace, which begins with this capture."""
+        ...
+
+    def snapshot(self) -> Snapshot:
+        """What is remembered of this trace."""
+        ...
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Be as at the snapshot."""
         ...
 
 
@@ -82,6 +91,16 @@ class Removal:
 
     def begin(self, number: int) -> None:
         self._state.first = self._state.count
+
+    def snapshot(self) -> Snapshot:
+        """Of the packets seen last."""
+        a = self._arrays
+        return {"state": a.state, "seen": a.seen[: self._state.count], "heads": a.heads, "key": a.key}
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Be as at the snapshot."""
+        for name in ("state", "seen", "heads", "key"):
+            fill(getattr(self._arrays, name), snapshot, name)
 
 
 class Estimate:
@@ -132,6 +151,17 @@ class Estimate:
         self._later, self._left, self._passed = 0, k.FIRST, 0
         if number:  # what is looked at depends on the capture alone, whatever was read before
             self._later, self._left, self._passed = 1, k.BLOCK, number * _SPREAD % k.PERIOD
+
+    def snapshot(self) -> Snapshot:
+        """Of the sample, and where it goes on."""
+        at = [self._later, self._left, self._passed]
+        return {"state": self._arrays.state, "samples": self._arrays.samples, "at": at}
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Be as at the snapshot."""
+        fill(self._arrays.state, snapshot, "state")
+        fill(self._arrays.samples, snapshot, "samples")
+        self._later, self._left, self._passed = snapshot["at"]
 
 
 def _state(dtype: np.dtype[Any]) -> Any:

@@ -14,6 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flowgauge import storage
+from flowgauge.dataset import is_dataset
+from flowgauge.dataset.reading import is_flow_dataset, open_dataset, read_dataset_stats
 from flowgauge.errors import ConfigError, SourceError
 from flowgauge.schema import arrow_type, native_columns
 from flowgauge.schemas import SCHEMAS
@@ -119,9 +121,10 @@ def _reason(error: Exception, path: str) -> str:
 
 
 def is_flow_file(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is a table rather than a capture: by its first bytes, texts by their extension."""
+    """Whether a file is a table rather than a capture: by its first bytes, texts by their extension, a folder by the
+    Parquet files in it."""
     name = os.fspath(path)
-    return (_magic(name) or by_extension(storage.shown(name))[0]) is not None
+    return is_flow_dataset(name) or (_magic(name) or by_extension(storage.shown(name))[0]) is not None
 
 
 def read_flows(paths: Iterable[str | os.PathLike[str]]) -> Table:
@@ -147,8 +150,14 @@ def read_stats(paths: Iterable[str | os.PathLike[str]]) -> RunStats | None:
     """What the runs counted that wrote these tables, added up; None where one of them does not say it."""
     import pyarrow.parquet as pq
 
-    runs = []
+    runs: list[Any] = []
     for path in paths:
+        if _format(os.fspath(path)) == "dataset":
+            counted = read_dataset_stats(os.fspath(path))
+            if counted is None:
+                return None
+            runs.append(counted.results())
+            continue
         if _format(os.fspath(path)) != "parquet":
             return None
         with _opened(os.fspath(path)) as file:
@@ -184,6 +193,8 @@ def _magic(path: str) -> str | None:
 
 def _format(path: str) -> str:
     name = storage.shown(path)
+    if is_dataset(path):
+        return "dataset"
     format = _magic(path) or by_extension(name)[0]
     if format is None:
         raise ConfigError(f"{name}: no table by its extension; there are {known_extensions()}")
@@ -214,6 +225,10 @@ def _parquet(path: str) -> Table:
 
     file = pq.ParquetFile(_opened(path))
     return Table(storage.shown(path), file.schema_arrow, file.metadata.num_rows, file.read)
+
+
+def _dataset(path: str) -> Table:
+    return Table(storage.shown(path), *open_dataset(path, _opened))
 
 
 def _arrow(path: str) -> Table:
@@ -298,6 +313,7 @@ _ZEEK = {
 }
 _READERS: Mapping[str, Callable[[str], Table]] = {
     "parquet": _parquet,
+    "dataset": _dataset,
     "arrow": _arrow,
     "csv": _csv,
     "jsonl": _jsonl,

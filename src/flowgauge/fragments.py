@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from flowgauge.kernels import fragments as k
-from flowgauge.kernels.packet import BATCH_ROWS, NO_IP_HEADER, WAITS, PacketBatch, make_batch
+from flowgauge.kernels.packet import BATCH_ROWS, NO_IP_HEADER, PACKET, WAITS, PacketBatch, make_batch
+from flowgauge.snapshot import Snapshot, fill, in_use, restored, rows_at
 
 _OUT_ROWS = BATCH_ROWS + k.ROW_MAY_EMIT
 _FROM_FIRST = ("time", "clock", "epoch")
@@ -29,6 +30,7 @@ class FragmentStage:
         self._arrays: k.Fragments | None = None
         self._store: PacketBatch | None = None
         self._out: PacketBatch | None = None
+        self.seed = SEED
         self.clock = self.epoch = 0
 
     @property
@@ -49,7 +51,7 @@ class FragmentStage:
                 chains=np.full(k.CHAINS, -1, np.int32),
                 next_waiting=np.full(rows, -1, np.int32),
                 free=np.arange(rows, dtype=np.int32),
-                seed=SEED,
+                seed=self.seed,
                 order=np.zeros(_OUT_ROWS, np.int64),
                 trigger=np.zeros(_OUT_ROWS, np.int64),
                 kind=np.zeros(_OUT_ROWS, np.int64),
@@ -93,6 +95,42 @@ class FragmentStage:
 
     def _remembers(self) -> bool:
         return self._arrays is not None and self._arrays.state[0].oldest < self._arrays.state[0].newest
+
+    def snapshot(self) -> Snapshot:
+        """Of what waits and what is remembered, as far as there is any."""
+        own = {"seed": self.seed, "clock": self.clock, "epoch": self.epoch}
+        arrays, store = self._arrays, self._store
+        if arrays is None or store is None or not self._remembers():
+            return own
+        s = arrays.state[0]
+        free = arrays.free[: s.free]
+        remembered = np.arange(s.oldest, s.newest) % k.MAX_DATAGRAMS
+        return own | {
+            "state": arrays.state,
+            "remembered": remembered,
+            "datagrams": rows_at(arrays.datagrams, remembered),
+            "chains": arrays.chains,
+            "next_waiting": arrays.next_waiting,
+            "free": free,
+            "waiting": rows_at(store.packets, in_use(free, len(store.packets))),
+        }
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Be as at the snapshot."""
+        self.seed = restored(snapshot, "seed", SEED.dtype).copy()
+        self.clock, self.epoch = int(snapshot["clock"]), int(snapshot["epoch"])
+        if "state" not in snapshot:
+            return
+        arrays = self._open()
+        assert self._store is not None
+        fill(arrays.state, snapshot, "state")
+        for name in ("chains", "next_waiting", "free"):
+            fill(getattr(arrays, name), snapshot, name)
+        remembered = restored(snapshot, "remembered", np.int64)
+        arrays.datagrams[remembered] = restored(snapshot, "datagrams", k.DATAGRAM)
+        free = arrays.free[: arrays.state[0].free]
+        packets = self._store.packets
+        packets[in_use(free, len(packets))] = restored(snapshot, "waiting", PACKET)
 
     def _gather(self, arrays: k.Fragments, batch: PacketBatch | None) -> tuple[PacketBatch, int]:
         """Copy packets out of the batch and the waiting store, in the order decided."""

@@ -23,6 +23,7 @@ from flowgauge.labels.process import INSIDE, NAME, ProcessLabels
 from flowgauge.labels.rules import read_rules
 from flowgauge.meter import Meter
 from flowgauge.shards import IN_USE, ShardedMeter
+from flowgauge.snapshot import Snapshot, restored
 from flowgauge.sources.capture import Capture, open_capture
 from flowgauge.sources.clock import Clock
 from flowgauge.sources.discover import CaptureInput
@@ -30,7 +31,7 @@ from flowgauge.sources.filters import Filter
 from flowgauge.sources.live import LiveSource
 from flowgauge.sources.reorder import Reorder
 from flowgauge.sources.rules import RuleLabels
-from flowgauge.stats import RunStats
+from flowgauge.stats import Counted, RunStats, since
 from flowgauge.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
@@ -64,14 +65,24 @@ class Plan:
 
 
 class Chunk:
-    """Some captures after each other, and their records: `stats` is what was counted of them when all `batches` are
-    taken."""
+    """Some captures after each other, and their records.
 
-    def __init__(self, number: int, jobs: list[Job], batches: Iterator[pa.RecordBatch]) -> None:
+    When all `batches` are taken, `stats` is what was counted since the chunk before, `sample` what was looked at for
+    copies (flowgauge.duplicates.share_of), and `matched` what a truth table's rows have matched.
+    """
+
+    def __init__(self, number: int, jobs: list[Job]) -> None:
         self.number = number
         self.jobs = jobs
-        self.batches = batches
+        self.batches: Iterator[pa.RecordBatch] = iter(())
         self.stats = RunStats()
+        self.sample: NDArray[np.int64] = np.zeros((2, 2), np.int64)
+        self.matched: dict[str, Any] | None = None
+
+    @property
+    def counted(self) -> Counted:
+        """All counts."""
+        return Counted(self.stats.as_dict(), self.sample.tolist(), self.matched)
 
 
 class Lane:
@@ -90,7 +101,9 @@ class Lane:
         self.before = 0
         self.processes = ProcessLabels() if PROCESS in config.features else None
         self.rules = _compiled(plan.rules, self.processes)
-        made = (config, plan.labels, self.watch, plan.extras, self.processes, plan.truth)
+        self._truth = None if plan.truth is None else plan.truth.apart()
+        made = (config, plan.labels, self.watch, plan.extras, self.processes, self._truth)
+        self.shards = shards
         self.meter: Any = Meter(*made) if shards == 1 else ShardedMeter(shards, *made)
         self.decoder = Decoder(config.tunnels)
         self.duplicates = Estimate() if config.dedup is None else Removal(config.dedup)
@@ -127,6 +140,17 @@ class Lane:
                 yield from self._rest()
         self._close(capture, source.name)
 
+    def meter_chunk(
+        self, chunk: Chunk, turn: Callable[[Lane, str], None], *, last: bool, cut: bool
+    ) -> Iterator[pa.RecordBatch]:
+        """The records of a chunk, whose counts are complete behind them; as :meth:`meter_all`."""
+        before, sample = self.totals(), self.sample
+        yield from self.meter_all(chunk.jobs, turn, last=last, cut=cut)
+        chunk.stats, chunk.sample = since(before, self.totals()), self.sample - sample
+        if self._truth is not None:
+            chunk.matched = self._truth.taken()
+            chunk.stats.labels = chunk.matched["labels"]
+
     def meter_all(
         self, jobs: list[Job], turn: Callable[[Lane, str], None], *, last: bool, cut: bool
     ) -> Iterator[pa.RecordBatch]:
@@ -145,6 +169,26 @@ class Lane:
                 yield from self.meter.flush()
         finally:
             self._turn = _nothing  # which may hold what holds this lane, and would keep its memory
+
+    def snapshot(self) -> Snapshot:
+        """All that is remembered of a trace between two of its captures, behind a chunk that was cut off."""
+        parts = {"clock": self._clock, "meter": self.meter, "duplicates": self.duplicates}
+        others = {"reorder": self.reorder, "processes": self.processes}
+        parts |= {name: part for name, part in others.items() if part is not None}
+        own = {"shards": self.shards, "begins": self._begins, "seed": self.decoder.seed}
+        return own | {name: part.snapshot() for name, part in parts.items()}
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on behind a snapshot of a lane with the same plan and as many shards; this one has read nothing."""
+        self._begins = snapshot["begins"]
+        self.decoder.seed = restored(snapshot, "seed", self.decoder.seed.dtype).copy()
+        self._clock.restore(snapshot["clock"])
+        if self.processes is not None:
+            self.processes.restore(snapshot["processes"])
+        if self.reorder is not None:
+            self.reorder.restore(snapshot["reorder"])
+        self.duplicates.restore(snapshot["duplicates"])
+        self.meter.restore(snapshot["meter"])
 
     def _begin(self, capture: Capture | LiveSource, job: Job) -> None:
         if self._begins:

@@ -20,6 +20,7 @@ from flowgauge.kernels.packet import NO_IP_HEADER, PacketBatch
 from flowgauge.labels.background import Marks
 from flowgauge.labels.process import NAME, ProcessLabels
 from flowgauge.records import Labels, RecordBuilder
+from flowgauge.snapshot import Snapshot
 from flowgauge.stopwatch import Stopwatch
 from flowgauge.table import FlowTable, Left
 
@@ -134,6 +135,23 @@ class Meter:
     def keep(self, slots: NDArray[np.int32]) -> None:
         """Records that have left, for the next time."""
         self._left = slots
+
+    def snapshot(self) -> Snapshot:
+        """All that is remembered of a trace, when what has left was given (:meth:`flush`): flows, what features know
+        beside, fragments, captures."""
+        assert not len(self._left)
+        features = {feature.name: feature.snapshot() for feature in self.features}
+        table, fragments, records = self.table.snapshot(), self._fragments.snapshot(), self.records.snapshot()
+        return {"table": table, "features": features, "fragments": fragments, "records": records}
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on behind a snapshot of a meter of the same configuration; nothing was fed to this one."""
+        self.table.restore(snapshot["table"])
+        for feature in self.features:
+            feature.restore(snapshot["features"][feature.name])
+        self._fragments.restore(snapshot["fragments"])
+        self.records.restore(snapshot["records"])
+        self._drained_epoch = self.table.count("epoch")
 
     def rows_by_label(self) -> Iterator[tuple[Mapping[str, str], int]]:
         """Labels and number of records: of each capture, and of each app in it where packets say which."""

@@ -24,6 +24,8 @@ FROM_ENVIRONMENT = "env"
 VARIABLE = "FLOWGAUGE_KEY"
 _BLOCK = 16
 _BITS_AT_ONCE = 1 << 22  # of all blocks, a byte each
+_MAC_BYTES = 32
+_AT_ONCE = 1 << 26  # bytes that are encrypted in one call
 _LOCAL = np.uint64(0x02 << 40)  # bit of a MAC address that is not the manufacturer's (IEEE 802 §8.2)
 _GROUP = np.uint64(0x01 << 40)  # and of one that is a group's
 
@@ -105,6 +107,32 @@ class Anonymizer:
     def name(self, text: str) -> str:
         """A name, such as that of a file, as 16 hexadecimal digits."""
         return hmac.digest(self._secret, b"name" + text.encode("utf-8", "surrogateescape"), hashlib.sha256)[:8].hex()
+
+
+class Seal:
+    """Encrypts what is to be read with the same key alone: AES-256 in counter mode, and an HMAC of what that gives."""
+
+    def __init__(self, key: bytes) -> None:
+        self._cipher, self._mac = (hmac.digest(key, purpose, hashlib.sha256) for purpose in (b"seal", b"seal check"))
+
+    def close(self, data: bytes) -> bytes:
+        """The data encrypted, behind their HMAC and a nonce."""
+        sealed = (nonce := os.urandom(_BLOCK)) + self._crypted(nonce, data)
+        return hmac.digest(self._mac, sealed, hashlib.sha256) + sealed
+
+    def open(self, data: bytes | memoryview) -> bytes | None:
+        """The data of :meth:`close`; None where they, or the key, are others."""
+        found, sealed = data[:_MAC_BYTES], data[_MAC_BYTES:]
+        if not hmac.compare_digest(hmac.digest(self._mac, sealed, hashlib.sha256), found):
+            return None
+        return self._crypted(bytes(sealed[:_BLOCK]), sealed[_BLOCK:])
+
+    def _crypted(self, nonce: bytes, data: bytes | memoryview) -> bytes:
+        from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+        encryptor, view = Cipher(algorithms.AES(self._cipher), modes.CTR(nonce)).encryptor(), memoryview(data)
+        parts = (encryptor.update(view[at : at + _AT_ONCE]) for at in range(0, len(view), _AT_ONCE))
+        return b"".join(parts) + encryptor.finalize()
 
 
 def _halves(number: int) -> tuple[int, int]:

@@ -23,6 +23,7 @@ from flowgauge.labels.process import NAME, ProcessLabels
 from flowgauge.memory import Memory
 from flowgauge.privacy import Anonymizer, read_key
 from flowgauge.schema import BACKGROUND, EXTRA_COLUMNS, LABEL_BY, arrow_schema, label_columns, native_columns
+from flowgauge.snapshot import Snapshot
 
 
 class _Dictionary:
@@ -149,6 +150,7 @@ class RecordBuilder:
         self._rows: list[int] = []
         self._built = 0
         self._labels_of: list[Mapping[str, str]] = []
+        self._names: list[str | None] = []  # of captures, as they were given
 
     def add_capture(
         self,
@@ -163,6 +165,8 @@ class RecordBuilder:
         number = len(self._rows) if number is None else number
         for _ in range(len(self._rows), number):
             self._add(None, {}, None, by)
+            self._names.append(None)
+        self._names.append(source)
         if self._truth is not None:
             self._truth.add_capture(source, number)
         self._add(source if self._anonymizer is None else self._anonymizer.name(source), labels or {}, marks, by)
@@ -178,6 +182,18 @@ class RecordBuilder:
         self._rows.append(0)
         self._labels_of.append(labels)
         self._by.append(by)
+
+    def snapshot(self) -> Snapshot:
+        """Of the captures: name, labels, lists of the background, and who says so."""
+        marks = self._marks if self._marks is not None else [None] * len(self._names)
+        given = zip(self._names, self._labels_of, marks, self._by, strict=True)
+        return {"captures": [[name, labels, mark and mark.lists, by] for name, labels, mark, by in given]}
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Know the captures of a snapshot; records are counted from here on."""
+        for number, (name, labels, lists, by) in enumerate(snapshot["captures"]):
+            if name is not None:
+                self.add_capture(name, labels, None if lists is None else Marks(lists), by, number)
 
     def rows_by_label(self) -> Iterator[tuple[Mapping[str, str], int]]:
         """Labels and number of records: of each capture, and of each app in it where packets say which."""

@@ -9,13 +9,15 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from flowgauge.config import DEFAULT_FEATURES, MeterConfig, make_config
+from flowgauge.dataset import is_dataset
 from flowgauge.duplicates import share_of
 from flowgauge.errors import ConfigError, SourceError, TruncatedCapture
 from flowgauge.kernels import _jit
@@ -29,12 +31,13 @@ from flowgauge.schema import VERSION as COLUMNS_VERSION
 from flowgauge.schema import arrow_schema
 from flowgauge.schemas import Schema, get_schema
 from flowgauge.shards import Numbering
-from flowgauge.sinks import Terms, open_sink
+from flowgauge.sinks import Terms, is_destination, open_sink
+from flowgauge.snapshot import Snapshot
 from flowgauge.sources.capture import NOTHING_SEEN, Glance, first_time, glance
-from flowgauge.sources.discover import CaptureInput, Found, find_captures, of_all
+from flowgauge.sources.discover import CaptureInput, Found, find_captures, listed_inputs, of_all
 from flowgauge.sources.live import LiveSource
 from flowgauge.sources.reorder import Reorder
-from flowgauge.stats import STATS, RunStats, total
+from flowgauge.stats import STATS, Counted, RunStats, total
 from flowgauge.stopwatch import Stopwatch
 from flowgauge.storage import is_url
 from flowgauge.threads import MOST_THREADS, ahead, in_order, processors
@@ -99,17 +102,19 @@ class Run:
         self.strict = strict
         self.stats = RunStats()
         self._hooks = hooks
-        self._join = join
-        self._found = find_captures(inputs)
+        self.join = join
+        given = {"label": label, "label_split": label_split, "truth_offset": truth_offset, "join": join}
+        self.given: dict[str, Any] = {"schema": schema, **given, "rules": rules, "truth": truth}
+        self.found = find_captures(inputs)
         if self._finds_offset:
-            _check_twice(self._found)
-        self.stats.skipped += self._found.skipped
-        self.stats.failed.update(self._found.failed)
-        glances = of_all(_glance, self._found.captures)
+            _check_twice(self.found)
+        self.stats.skipped += self.found.skipped
+        self.stats.failed.update(self.found.failed)
+        glances = of_all(_glance, self.found.captures)
         self._labels = self._read_labels(glances, label_strict)
         if rules is not None or any(seen.has_processes for seen in glances):
             self.config = make_config(features=[*self.config.features, PROCESS], **options)
-        stored = [_stored_size(capture) for capture in self._found.captures]
+        stored = [_stored_size(capture) for capture in self.found.captures]
         self._stored = None if None in stored else [size or 0 for size in stored]
         self._turning = threading.Lock()
         self._last_progress = time.monotonic()
@@ -121,7 +126,7 @@ class Run:
 
     def _threads(self, threads: int | None) -> tuple[int, int]:
         """How many captures are read side by side, and how many threads meter each."""
-        captures = self._found.captures
+        captures = self.found.captures
         if threads is not None and not 1 <= threads <= MOST_THREADS:
             raise ConfigError(f"threads is a number from 1 to {MOST_THREADS}, not {threads!r}")
         if any(isinstance(capture.source, LiveSource) for capture in captures):
@@ -129,7 +134,7 @@ class Run:
         if threads is None:
             small = self._stored is not None and sum(self._stored) < _WORTH_THREADS
             threads = 1 if small else min(processors(), MOST_THREADS)
-        lanes = 1 if self._join else min(threads, max(1, len(captures)))
+        lanes = 1 if self.join else min(threads, max(1, len(captures)))
         return lanes, max(1, threads // lanes)
 
     @property
@@ -162,14 +167,14 @@ class Run:
         and the files of one trace."""
         from flowgauge import __version__
 
-        options = self.config.results() | {"schema": self.schema.name, "join": self._join}
+        options = self.config.results() | {"schema": self.schema.name, "join": self.join}
         metadata = {
             "flowgauge_version": __version__,
             "flowgauge_columns_version": str(COLUMNS_VERSION),
             "flowgauge_options": json.dumps(options, sort_keys=True),
         }
-        if self._join and self.config.anonymize is None:  # flows may begin in any of them
-            metadata["flowgauge_sources"] = json.dumps([capture.name for capture in self._found.captures])
+        if self.join and self.config.anonymize is None:  # flows may begin in any of them
+            metadata["flowgauge_sources"] = json.dumps([capture.name for capture in self.found.captures])
         return arrow_schema(self.schema.listed(self.label_fields, self.config)).with_metadata(metadata)
 
     def warm(self, notify: Callable[[str], None] | None = None) -> float:
@@ -185,7 +190,7 @@ class Run:
 
     def _read_labels(self, glances: list[Glance], strict: bool) -> list[dict[str, str] | None]:
         """The label of each capture: of the template where there is one, else the one that is inside."""
-        labeller, found = self.labeller, self._found
+        labeller, found = self.labeller, self.found
         if labeller is None:
             insides = [seen.inside for seen in glances]
             self._fields = tuple(dict.fromkeys(name for inside in insides for name in fields_of(inside)))
@@ -220,45 +225,59 @@ class Run:
         begin = time.perf_counter()
         if self._finds_offset and self.truth is not None:
             self._find_offset(self.truth)
-        chunks = self._planned()
-        numbers = range(done, len(chunks))
+        chunks = [Chunk(number, jobs) for number, jobs in enumerate(self.planned)][done:]
+        self.lanes[0].before = sum(_stored_size(job.capture) or 0 for jobs in self.planned[:done] for job in jobs)
         try:
-            if self._side_by_side > 1 and len(numbers) > 1:
-                yield from self._in_lanes(chunks, numbers, rows)
+            if self._side_by_side > 1 and len(chunks) > 1:
+                yield from self._in_lanes(chunks, rows)
             else:
-                yield from self._one_by_one(chunks, numbers, rows, cut)
+                yield from self._one_by_one(chunks, rows, cut)
         finally:
             for lane in self.lanes:
                 lane.close()
         self._finish(time.perf_counter() - begin)
 
-    def _one_by_one(self, chunks: list[list[Job]], numbers: range, rows: int, cut: bool) -> Iterator[Chunk]:
+    def snapshot(self) -> Snapshot:
+        """All that is remembered of a trace (`join`) between two chunks that are cut off."""
+        return self.lanes[0].snapshot()
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on behind a snapshot, with as many threads as it was made by; before :meth:`chunks`."""
+        shards = int(snapshot["shards"])
+        if shards != self._shards:
+            self.lanes[0].close()
+            self._shards = self.threads = shards
+            self.lanes = [Lane(self._plan, shards)]
+        self.lanes[0].restore(snapshot)
+
+    def _one_by_one(self, chunks: list[Chunk], rows: int, cut: bool) -> Iterator[Chunk]:
         lane, numbering = self.lanes[0], Numbering(rows)
-        for number in numbers:
-            last = number == len(chunks) - 1
-            chunk = Chunk(number, chunks[number], lane.meter_all(chunks[number], self._turn, last=last, cut=cut))
+        for chunk in chunks:
+            chunk.batches = lane.meter_chunk(chunk, self._turn, last=chunk is chunks[-1], cut=cut)
             if rows:
                 chunk.batches = map(numbering, chunk.batches)
             yield chunk
             if lane.stats.interrupted:
                 return
 
-    def _in_lanes(self, chunks: list[list[Job]], numbers: range, rows: int) -> Iterator[Chunk]:
-        more = min(self._side_by_side, len(numbers)) - 1
+    def _in_lanes(self, chunks: list[Chunk], rows: int) -> Iterator[Chunk]:
+        more = min(self._side_by_side, len(chunks)) - 1
         self.lanes += [Lane(self._plan, self._shards) for _ in range(more)]
         numbering = Numbering(rows)
         workers = [functools.partial(self._work, lane, chunks) for lane in self.lanes]
-        for number, batches in in_order(workers, numbers, _AHEAD, self._goes_on):
-            yield Chunk(number, chunks[number], map(numbering, batches))
+        for place, batches in in_order(workers, range(len(chunks)), _AHEAD, self._goes_on):
+            chunks[place].batches = map(numbering, batches)
+            yield chunks[place]
 
-    def _work(self, lane: Lane, chunks: list[list[Job]], number: int) -> Iterator[pa.RecordBatch]:
-        return lane.meter_all(chunks[number], self._turn, last=False, cut=True)
+    def _work(self, lane: Lane, chunks: list[Chunk], place: int) -> Iterator[pa.RecordBatch]:
+        return lane.meter_chunk(chunks[place], self._turn, last=False, cut=True)
 
     def _goes_on(self) -> bool:
         return not any(lane.stats.interrupted for lane in self.lanes)
 
-    def _planned(self) -> list[list[Job]]:
-        """All captures in reading order, some at a time."""
+    @functools.cached_property
+    def planned(self) -> list[list[Job]]:
+        """All captures in reading order, some at a time: the chunks, whatever the number of threads."""
         by_name = self.labeller is not None
         ordered = [Job(n, capture, labels, by_name) for n, (capture, labels) in enumerate(self._ordered())]
         sizes = [_stored_size(job.capture) for job in ordered]
@@ -274,13 +293,13 @@ class Run:
 
     def _find_offset(self, truth: Truth) -> None:
         """Read all captures once for their flows, and set the clock of the truth table by them."""
-        sources = [capture.source for capture in self._found.captures]
+        sources = [capture.source for capture in self.found.captures]
         sample = truth.sample()
         hooks = Hooks(should_stop=self._hooks.should_stop)
         own = {name: value for name, value in vars(self.config).items() if value != getattr(MeterConfig, name)}
         options: dict[str, Any] = {name: "off" if value is None else value for name, value in own.items()}
         options |= {"features": "core", "anonymize": None}
-        before = Run(sources, hooks, join=self._join, threads=1, **options)
+        before = Run(sources, hooks, join=self.join, threads=1, **options)
         before.meter = Meter(before.config, (), before.watch, truth=sample)
         for _ in before.batches():
             pass
@@ -289,10 +308,10 @@ class Run:
 
     def _ordered(self) -> list[tuple[CaptureInput, dict[str, str] | None]]:
         """The captures in reading order: that of the inputs, or of their first packets with `join`."""
-        pairs = list(zip(self._found.captures, self._labels, strict=True))
-        if self._join:
+        pairs = list(zip(self.found.captures, self._labels, strict=True))
+        if self.join:
             last = 2**63
-            times = of_all(lambda capture: _first_time(capture, last), self._found.captures)
+            times = of_all(lambda capture: _first_time(capture, last), self.found.captures)
             pairs = [pair for _, pair in sorted(zip(times, pairs, strict=True), key=lambda timed: timed[0])]
         return pairs
 
@@ -319,20 +338,35 @@ class Run:
         stats, lanes = self.stats, self.lanes
         whole = total(lane.totals().as_dict() for lane in lanes)
         whole.seconds, whole.compile_seconds = seconds, stats.compile_seconds
-        whole.duplicates_suspected = share_of(np.sum([lane.sample for lane in lanes], axis=0))
+        self._complete(whole, np.sum([lane.sample for lane in lanes], axis=0))
+        for lane in lanes[1:]:
+            for stage, spent in lane.watch.seconds.items():
+                self.watch.seconds[stage] += spent
+
+    def recount(self, chunks: Sequence[Counted]) -> None:
+        """Make `stats` those of these chunks, of which a run before this one may have done some; but for its times."""
+        whole = total(chunk.stats for chunk in chunks)
+        whole.seconds, whole.compile_seconds = self.stats.seconds, self.stats.compile_seconds
+        whole.interrupted = self.stats.interrupted
+        self.stats.skipped, self.stats.failed = list(self.found.skipped), dict(self.found.failed)
+        if self.truth is not None:
+            self.truth.recount(chunk.matched for chunk in chunks if chunk.matched is not None)
+        self._complete(whole, sum((np.array(chunk.sample) for chunk in chunks), np.zeros((2, 2), np.int64)))
+
+    def _complete(self, whole: RunStats, sample: NDArray[np.int64]) -> None:
+        """The stats, from sums over lanes or chunks."""
+        stats = self.stats
+        whole.duplicates_suspected = share_of(sample)
         whole.unlabelled = stats.unlabelled
         whole.skipped = stats.skipped + self._by_place(whole.skipped)
         whole.failed = stats.failed | {name: whole.failed[name] for name in self._by_place(whole.failed)}
         whole.damaged = {name: whole.damaged[name] for name in self._by_place(whole.damaged)}
-        for lane in lanes[1:]:
-            for stage, spent in lane.watch.seconds.items():
-                self.watch.seconds[stage] += spent
         if self.truth is not None:
             whole.truth, whole.labels = self.truth.stats(), self.truth.labels
         vars(stats).update(vars(whole))
 
     def _by_place(self, names: Iterable[str]) -> list[str]:
-        place = {capture.name: place for place, capture in enumerate(self._found.captures)}
+        place = {capture.name: place for place, capture in enumerate(self.found.captures)}
         return sorted(names, key=place.__getitem__)
 
     @property
@@ -491,6 +525,8 @@ def extract(
     output: Any,
     *,
     format: str | None = None,
+    partition_by: str | Iterable[str] | None = None,
+    resume: bool = False,
     progress: Callable[[Progress], None] | None = None,
     notify: Callable[[str], None] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
@@ -499,11 +535,25 @@ def extract(
 ) -> RunStats:
     """Read captures and write their flow records; what `flowgauge extract` does.
 
+    An output that ends in a slash, or is a folder, is a data set of Parquet files, with folders by the values of
+    `partition_by`; `resume` goes on with a run into one that was stopped.
+
     Inputs that cannot be read are named in the stats and the rest is written. When `should_stop`
     turns true, what was metered is written. `output` is that of :func:`write`. `warm` compiles all kernels ahead where
     that was never done, saying so to `notify`. Raises ConfigError before anything is read, SinkError when the output
     cannot be written.
     """
+    if is_dataset(output) and not is_destination(output):
+        if format not in (None, "parquet"):
+            raise ConfigError(
+                f"{output} is a data set, whose files are Parquet: format {format!r} is for a single file"
+            )
+        from flowgauge.dataset.writing import write_dataset
+
+        inputs = listed_inputs(inputs)
+        run = Run(inputs, Hooks(progress, notify, should_stop), **options)
+        return write_dataset(run, inputs, output, partition_by=partition_by, resume=resume, notify=notify, warm=warm)
+    _check_single(output, partition_by, resume)
     run = Run(inputs, Hooks(progress, notify, should_stop), **options)
     schema, omit_null, terms = run.output_schema(), run.schema.omits_null, Terms(notify or _ignore, should_stop)
     with open_sink(output, format=format, schema=schema, omit_null=omit_null, terms=terms) as sink:
@@ -522,6 +572,15 @@ def extract(
         noted = run.stats.results(with_names=run.config.anonymize is None)
         sink.note(STATS, json.dumps(noted, sort_keys=True))
     return run.stats
+
+
+def _check_single(output: Any, partition_by: Any, resume: bool) -> None:
+    """Raise ConfigError for what a single file cannot do."""
+    given = "resume" if resume else "partition_by" if partition_by is not None else None
+    if given is not None:
+        name = str(output) if isinstance(output, (str, os.PathLike)) and output != "-" else "flows"
+        folder = os.path.splitext(name)[0] + "/"
+        raise ConfigError(f"{given} is for a data set, and this output is a single file: name a folder, -o {folder}")
 
 
 def _ignore(line: str) -> None:

@@ -21,6 +21,7 @@ from flowgauge.labels.process import NAME, ProcessLabels
 from flowgauge.meter import BATCH_ROWS as RECORDS
 from flowgauge.meter import Meter, hide_bytes
 from flowgauge.records import Labels
+from flowgauge.snapshot import Snapshot, fill
 from flowgauge.stopwatch import Stopwatch
 from flowgauge.table import order_of
 
@@ -121,6 +122,21 @@ class ShardedMeter:
     def limited(self) -> bool:
         """Whether a shard's part of `max_flows` was reached."""
         return any(meter.limited for meter in self._meters)
+
+    def snapshot(self) -> Snapshot:
+        """As :meth:`Meter.snapshot`."""
+        self.wait()
+        meters = [meter.snapshot() for meter in self._meters]
+        own = {"fragments": self._fragments.snapshot(), "trace": self._trace, "base": self._base}
+        return own | {"meters": meters}
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """As :meth:`Meter.restore`, by as many shards."""
+        for meter, own in zip(self._meters, snapshot["meters"], strict=True):
+            meter.restore(own)
+        self._fragments.restore(snapshot["fragments"])
+        fill(self._trace, snapshot, "trace")
+        self._base = snapshot["base"]
 
     def rows_by_label(self) -> Iterator[tuple[Mapping[str, str], int]]:
         """Labels and number of records."""

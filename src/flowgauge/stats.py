@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 STATS = "flowgauge_stats"
 """Name in the footer of a Parquet file of the counts of the run that wrote it, as JSON: :meth:`RunStats.results`."""
@@ -61,8 +61,18 @@ class RunStats:
         return found
 
 
+_AS_MET = ("ended", "labels")  # counts of what was met alone
 _TIMES = ("seconds", "compile_seconds")
 _NAMES = ("skipped", "failed", "damaged", "unlabelled", "truth")
+
+
+class Counted(NamedTuple):
+    """What was counted of some captures, JSON-ready: a RunStats as dict, the sample of a search for copies, and what a
+    truth table's rows have matched."""
+
+    stats: dict[str, Any]
+    sample: list[list[int]]
+    matched: dict[str, Any] | None
 
 
 def total(runs: Iterable[dict[str, Any]]) -> RunStats:
@@ -94,6 +104,8 @@ def since(before: RunStats, now: RunStats) -> RunStats:
             counts = _counts(new)
             new = {key: value - old.get(key, 0) if counts else value for key, value in new.items()}
             new = new if counts else {key: value for key, value in new.items() if key not in old}
+            if each.name in _AS_MET:
+                new = {key: value for key, value in new.items() if value}
         elif isinstance(new, list):
             new = new[len(old) :]
         elif not isinstance(new, (bool, float)):

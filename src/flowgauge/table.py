@@ -20,6 +20,7 @@ from flowgauge.kernels.header import TCP
 from flowgauge.kernels.packet import PacketBatch, zeroed_records
 from flowgauge.kernels.rows import take_rows
 from flowgauge.memory import Memory
+from flowgauge.snapshot import Snapshot, fill, in_use, restored, rows_at
 
 FIRST_CAPACITY = 1 << 17  # rows that are never touched cost no memory, and growing copies all
 FIRST_STACKS = 1 << 10
@@ -71,10 +72,9 @@ class FlowTable:
 
     def __init__(self, config: MeterConfig, layouts: Sequence[Layout]) -> None:
         keys = min(FIRST_CAPACITY, config.max_flows)
+        self._layouts = tuple(layouts)
         self._clean = [layout.clean for layout in layouts]
-        self.states: list[Any] = [
-            _zeroed(FIRST_CAPACITY, layout.dtype, () if layout.width is None else (layout.width,)) for layout in layouts
-        ]
+        self.states = self._new_states(FIRST_CAPACITY)
         self.arrays: Any = st.Table(
             state=np.zeros(1, st.STATE).view(np.recarray),
             config=self._config(config),
@@ -95,6 +95,10 @@ class FlowTable:
         self._state = self.arrays.state.view(np.ndarray)
         self.state.source_epoch = -1
         self.state.snapshot_clock = -(2**62)
+
+    def _new_states(self, rows: int) -> list[Any]:
+        widths = (() if layout.width is None else (layout.width,) for layout in self._layouts)
+        return [_zeroed(rows, layout.dtype, width) for layout, width in zip(self._layouts, widths, strict=True)]
 
     @staticmethod
     def _config(config: MeterConfig) -> np.recarray:
@@ -235,6 +239,57 @@ class FlowTable:
         self.arrays.free_stacks[s.free_stacks : s.free_stacks + len(rows)] = rows
         s.free_stacks += len(rows)
         return flows, states, self.arrays.stacks.view(np.ndarray)[rows]
+
+    def snapshot(self) -> Snapshot:
+        """Of the rows in use alone; a free record has nothing that its next owner is told."""
+        a, s = self.arrays, self.state
+        slots = in_use(a.free_slots[: s.free_slots], int(s.fresh_slot))
+        return {
+            "capacity": [len(a.keys), len(a.flows), len(a.stacks)],
+            "state": a.state,
+            "config": a.config,
+            "keys": a.keys[: s.fresh_key],
+            "stacks": a.stacks[: s.fresh_stack],
+            "buckets": a.buckets,
+            "free_keys": a.free_keys[: s.free_keys],
+            "free_slots": a.free_slots[: s.free_slots],
+            "free_stacks": a.free_stacks[: s.free_stacks],
+            "closing": a.closing[: s.closing],
+            "ended": a.ended[: s.ended],
+            "oldest": a.oldest,
+            "unanswered": a.unanswered,
+            "slots": slots,
+            "flows": rows_at(a.flows, slots),
+            **{f"state_{number}": rows_at(array, slots) for number, array in enumerate(self.states)},
+        }
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Be as at the snapshot, by a table of the same configuration."""
+        keys, slots, stacks = snapshot["capacity"]
+        a = self.arrays
+        fill(a.state, snapshot, "state")
+        fill(a.config, snapshot, "config")
+        self.arrays = a = a._replace(
+            index=np.zeros(_index_length(keys), np.uint64),
+            keys=zeroed_records(keys, st.KEY),
+            flows=zeroed_records(slots, st.FLOW),
+            stacks=zeroed_records(stacks, st.STACK),
+            free_keys=np.zeros(keys, np.int32),
+            free_slots=np.zeros(slots, np.int32),
+            free_stacks=np.zeros(stacks, np.int32),
+            closing=np.zeros(keys, np.int32),
+            ended=np.zeros(slots, np.int32),
+            oldest=restored(snapshot, "oldest", np.int32).copy(),
+            unanswered=restored(snapshot, "unanswered", np.int32).copy(),
+        )
+        for name in ("keys", "stacks", "buckets", "free_keys", "free_slots", "free_stacks", "closing", "ended"):
+            fill(getattr(a, name), snapshot, name)
+        used = restored(snapshot, "slots", np.int64)
+        a.flows[used] = restored(snapshot, "flows", st.FLOW)
+        self.states = self._new_states(slots)
+        for number, array in enumerate(self.states):
+            array[used] = restored(snapshot, f"state_{number}", array.dtype)
+        lifetime.rebuild_index(a)
 
 
 def order_of(leave: Any, end: Any, flow_id: Any, part: Any) -> NDArray[np.intp]:

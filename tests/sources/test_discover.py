@@ -171,3 +171,48 @@ def test_a_file_that_cannot_be_opened_is_for_the_reader_to_report(
 
     monkeypatch.setattr("flowgauge.sources.discover.open", denied, raising=False)
     assert found_names(tmp_path) == ["a.pcap"]
+
+
+def test_a_pattern_finds_what_a_folder_would_hold(tmp_path: Path) -> None:
+    """A pattern in quotes is matched here; what it finds is looked at as in a folder, and folders are walked."""
+    make(tmp_path, "2026/06/a.pcap", "2026/06/d/b.pcap", "2026/07/c.pcap", "2026/.h/x.pcap", "other/e.pcap")
+    make(tmp_path, "2026/06/notes.pcap", data=b"no capture")
+    for pattern, names in (
+        ("2026/**/*.pcap", ["2026/06/a.pcap", "2026/06/d/b.pcap", "2026/07/c.pcap"]),
+        ("2026/0?/*.pcap", ["2026/06/a.pcap", "2026/07/c.pcap"]),
+        ("2026/*6", ["2026/06/a.pcap", "2026/06/d/b.pcap"]),
+    ):
+        found = find_captures(str(tmp_path / pattern))
+        assert [capture.name.removeprefix(f"{tmp_path.as_posix()}/") for capture in found.captures] == names
+        assert not any(capture.explicit for capture in found.captures)
+        assert found.skipped == [(tmp_path / "2026/06/notes.pcap").as_posix()]
+
+
+def test_a_pattern_of_this_folder_finds_plain_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names found below the current folder are those that a shell would give."""
+    make(tmp_path, "a.pcap", "d/b.pcap")
+    monkeypatch.chdir(tmp_path)
+    found = {
+        pattern: [capture.name for capture in find_captures(pattern).captures] for pattern in ("*", "./*", "**/b*")
+    }
+    assert found == {"*": ["a.pcap", "d/b.pcap"], "./*": ["./a.pcap", "./d/b.pcap"], "**/b*": ["d/b.pcap"]}
+
+
+def test_a_name_that_is_there_is_no_pattern(tmp_path: Path) -> None:
+    """A file whose name has the signs of a pattern is that file."""
+    make(tmp_path, "a[1].pcap", "a1.pcap")
+    (found,) = find_captures(str(tmp_path / "a[1].pcap")).captures
+    assert found.explicit and found.name.endswith("a[1].pcap")
+
+
+def test_a_pattern_that_nothing_matches_is_an_error(tmp_path: Path) -> None:
+    """Nothing found is said with the pattern, not taken for an empty folder."""
+    with pytest.raises(SourceError, match=r"\*\*/x\.pcap: nothing matches this pattern"):
+        find_captures(str(tmp_path / "**" / "x.pcap"))
+
+
+def test_a_file_url_is_the_path_that_it_names(tmp_path: Path) -> None:
+    """file:///path and /path are the same capture, of the same name."""
+    make(tmp_path, "a b.pcap")
+    (found,) = find_captures((tmp_path / "a b.pcap").as_uri()).captures
+    assert (found.source, found.name) == (str(tmp_path / "a b.pcap"), (tmp_path / "a b.pcap").as_posix())

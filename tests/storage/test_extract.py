@@ -272,3 +272,19 @@ def test_packets_of_a_bucket_are_those_of_the_folder(folder: Path, copy: str, bu
         far = pq.read_table(file)
     local = pq.read_table(folder.parent / "packets.parquet")
     assert len(far) and without_places(far, copy).equals(without_places(local, folder.as_posix()))
+
+
+def test_packets_are_cut_out_of_files_of_this_machine(copy: str, bucket: str, folder: Path, tmp_path: Path) -> None:
+    """cut says what it does not read from a storage, finds a copy by --source-dir, and writes one file to a URL."""
+    fg.extract(f"{copy}/b/chat_messages_01.pcap", tmp_path / "f.parquet")
+    told = invoke("cut", str(tmp_path / "f.parquet"), "-o", str(tmp_path / "x.pcapng"))
+    assert told.exit_code and f"the capture {copy}/b/chat_messages_01.pcap is in a storage" in told.output
+    told = invoke("cut", f"{bucket}/f.parquet", "-o", str(tmp_path / "x.pcapng"))
+    assert told.exit_code and f"{bucket}/f.parquet: cut takes a table of this machine" in told.output
+    copied = (str(tmp_path / "f.parquet"), "--source-dir", str(folder / "b"))
+    told = invoke("cut", *copied, "-o", f"{bucket}/folder/")
+    assert told.exit_code and "is no folder of this machine: name one file in it" in told.output
+    told = invoke("cut", *copied, "-o", f"{bucket}/x.pcapng")
+    assert told.exit_code == 0, told.output
+    packets = [sum(fg.read(place)["packets"].to_pylist()) for place in (f"{bucket}/x.pcapng", folder / "b" / NAMES[0])]
+    assert packets[0] == packets[1]

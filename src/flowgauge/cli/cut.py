@@ -33,9 +33,10 @@ def cut(
     in them.
     """
     from flowgauge.cutting import cut as run_cut
+    from flowgauge.storage import shown
 
     say_if_compiling()
     found = run_cut(table, output, where=where, source_dir=source_dir)
     if not quiet and output != "-":
         records, captures = counted(found.records, "record"), counted(found.captures, "capture")
-        print(f"{counted(found.packets, 'packet')} of {records}, out of {captures}: {output}")
+        print(f"{counted(found.packets, 'packet')} of {records}, out of {captures}: {shown(output)}")

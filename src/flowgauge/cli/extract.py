@@ -33,9 +33,9 @@ def extract(
         typer.Option(
             "--output",
             "-o",
-            metavar="FILE",
-            help="File or URL to write; - is standard output (the default in a pipe); or a destination: kafka://…, "
-            "ipfix://….",
+            metavar="FILE|FOLDER/",
+            help="File or URL to write, or folder of a data set; - is standard output (the default in a pipe); or a "
+            "destination: kafka://…, postgresql://…, clickhouse://…, ipfix://…, flows.duckdb.",
         ),
     ] = None,
     label: Annotated[
@@ -82,6 +82,13 @@ def extract(
         str | None,
         typer.Option(metavar="URL", help="Where Spark is, such as spark://host:7077 [its own settings, or local[*]]."),
     ] = None,
+    partition_by: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN,…", help="Folders of a data set (-o flows/), e.g. date,app: date is the UTC day."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a run into a data set (-o flows/) that was stopped.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, notes and summary.")] = False,
     json_summary: Annotated[bool, typer.Option("--json-summary", help="The summary as one JSON object.")] = False,
 ) -> None:
@@ -101,6 +108,8 @@ def extract(
         "threads": threads,
         "strict": strict or None,
         "format": format,
+        "partition_by": partition_by,
+        "resume": resume or None,
     }
     target = _target(output)
     given |= options

@@ -14,6 +14,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from flowgauge import storage
 from flowgauge.capture import pcapng
 from flowgauge.cutting.marks import Bits, Marked
 from flowgauge.cutting.sources import COMPRESSED
@@ -46,6 +47,8 @@ def write_packets(captures: list[Marked], to: str | os.PathLike[str] | IO[bytes]
     if not (isinstance(to, (str, os.PathLike)) and is_folder(os.fspath(to))):
         _check_other(captures, [to])
         return _write_file(captures, to)
+    if storage.is_url(os.fspath(to)):
+        raise SinkError(f"{storage.shown(os.fspath(to))} is no folder of this machine: name one file in it")
     names = file_names([capture.path for capture in captures])
     paths = [os.path.join(to, name) for name in names]
     _check_other(captures, paths)

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from flowgauge import storage
 from flowgauge.cutting.where import select
 from flowgauge.errors import ConfigError, FlowgaugeError
 
@@ -66,6 +67,8 @@ def _opened(table: Any) -> tuple[str, Any]:
     import pyarrow.dataset as ds
 
     path = os.fspath(table)
+    if storage.is_url(path):
+        raise ConfigError(f"{storage.shown(path)}: cut takes a table of this machine: copy it first")
     extension = os.path.splitext(path)[1].lower()
     if extension not in (*_PARQUET, *_ARROW):
         raise ConfigError(f"{path} does not tell how its rows were made: cut takes Parquet or Arrow, not {extension}")

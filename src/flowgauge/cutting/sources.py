@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 import numpy as np
 import pyarrow.compute as pc
 
+from flowgauge import storage
 from flowgauge.cutting.records import CAPTURE_BITS, SOURCE, Records, numbers
 from flowgauge.errors import SourceError
 
@@ -36,6 +37,11 @@ def find_sources(records: Records, source_dir: str | os.PathLike[str] | None) ->
 def _find(name: str | None, folder: str | None) -> str:
     if name is None:
         raise SourceError("a record does not say which capture it is of")
+    if storage.is_url(name) and folder is None:
+        raise SourceError(
+            f"the capture {name} is in a storage, and packets are cut out of files of this machine: copy it into a "
+            "folder and name that by --source-dir (source_dir)"
+        )
     for path in _places(name, folder):
         for spelled in _spellings(path):
             if os.path.isfile(spelled):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from flowgauge.kernels._jit import helper, inline_helper, kernel, prefetch
 from flowgauge.kernels.packet import in_units
+from flowgauge.snapshot import Snapshot
 
 Array = NDArray[Any]
 # A finished column: values, and where they are null (None: nowhere); or a finished array of texts.
@@ -104,6 +105,10 @@ def _nothing() -> None:
     """What a group forgets that knows of nothing but its states."""
 
 
+def _forget(snapshot: Snapshot) -> None:
+    """Where there was nothing, nothing is put back."""
+
+
 class Feature(NamedTuple):
     """A feature group, made for one meter.
 
@@ -113,7 +118,8 @@ class Feature(NamedTuple):
     `finalize(*states, flows, memory)` gets the states and FLOW rows of ended records, row by row parallel (a
     :class:`Left` for a state that is not clean), and returns name -> (values, null mask) for every column of the group,
     made in `memory`. `restart` is called where a trace ends, `counters` tells oddities, and `named` bytes that have
-    names, for a group that knows more than its states.
+    names, for a group that knows more than its states; that more is what `snapshot` and `restore` are about
+    (flowgauge.snapshot).
     """
 
     name: str
@@ -124,6 +130,8 @@ class Feature(NamedTuple):
     restart: Callable[[], None] = _nothing
     counters: Callable[[], dict[str, int]] = dict
     named: Callable[[], dict[str, int]] = dict
+    snapshot: Callable[[], Snapshot] = dict
+    restore: Callable[[Snapshot], None] = _forget
 
 
 def with_states(features: Iterable[Feature], states: Sequence[Any]) -> Iterator[tuple[Feature, Iterator[Any]]]:

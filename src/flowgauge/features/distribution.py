@@ -27,6 +27,7 @@ from flowgauge.kernels.buckets import BUCKETS, MIDDLES, bucket_of
 from flowgauge.kernels.packet import zeroed_records
 from flowgauge.memory import Memory
 from flowgauge.schema import DIRECTIONS, QUANTILES
+from flowgauge.snapshot import Snapshot, fill, in_use, restored, rows_at
 
 U16, U32, U64, I64 = np.uint16, np.uint32, np.uint64, np.int64
 FEW = 16
@@ -412,6 +413,22 @@ class _Group:
         self._free = np.zeros(2 * len(blocks), np.int32)
         self._blocks[: len(blocks)], self._free[: len(free)] = blocks, free
 
+    def snapshot(self) -> Snapshot:
+        """Of the blocks in use."""
+        pool = self._pool[0]
+        free = self._free[: pool.free]
+        used = in_use(free, int(pool.fresh))
+        blocks = rows_at(self._blocks, used)
+        return {"capacity": len(self._blocks), "pool": self._pool, "free": free, "used": used, "blocks": blocks}
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Have the blocks of a snapshot."""
+        self._blocks = zeroed_records(snapshot["capacity"], BLOCK)
+        self._free = np.zeros(snapshot["capacity"], np.int32)
+        fill(self._pool, snapshot, "pool")
+        fill(self._free, snapshot, "free")
+        self._blocks[restored(snapshot, "used", np.int64)] = restored(snapshot, "blocks", BLOCK)
+
     def finalize(self, state: Array, entries: Left, flows: Array, memory: Memory) -> dict[str, Values]:
         rows = len(state)
         lengths, gaps = (_columns(rows, memory, unit) for unit in (1.0, NANO))
@@ -439,4 +456,5 @@ def feature(config: MeterConfig) -> Feature:
     """The group; it has no options."""
     group = _Group()
     layouts = Layout(STATE), Layout(ENTRY, FEW, clean=False)
-    return Feature("distribution", layouts, group.update, group.finalize)
+    kept = {"snapshot": group.snapshot, "restore": group.restore}
+    return Feature("distribution", layouts, group.update, group.finalize, **kept)  # type: ignore[arg-type]

@@ -20,7 +20,7 @@ from flowgauge.kernels._jit import kernel
 from flowgauge.kernels.answers import ROWS, make_answers
 from flowgauge.kernels.facts import FACT, SERVER_NAME, TEXTS, begin_text, clear_fact, put_bytes
 from flowgauge.kernels.header import RST, SYN, TCP, UDP
-from flowgauge.kernels.heads import LENGTH_BYTES, can_grow, grown_arena, head_begin, make_arena
+from flowgauge.kernels.heads import LENGTH_BYTES, UNIT_BYTES, can_grow, grown_arena, head_begin, make_arena
 from flowgauge.kernels.hello import OVER_QUIC
 from flowgauge.kernels.naming import (
     DUE,
@@ -56,6 +56,7 @@ from flowgauge.kernels.tlsrecords import MOST_RECORDS
 from flowgauge.memory import Memory
 from flowgauge.names.output import Output
 from flowgauge.names.table import TextTable
+from flowgauge.snapshot import Snapshot, fill
 
 U8, U64, I64 = np.uint8, np.uint64, np.int64
 FIRST_UNITS = 1 << 9
@@ -251,6 +252,31 @@ class _Group:
     def restart(self) -> None:
         self._k = self._k._replace(answers=make_answers(self._most_answers))
 
+    def snapshot(self) -> Snapshot:
+        """Of texts, heads and DNS answers."""
+        arena, answers = self._k.arena, self._k.answers
+        used = int(arena.pool[0].fresh) * UNIT_BYTES
+        return {
+            "texts": self._texts.snapshot(),
+            "units": len(arena.data) // UNIT_BYTES,
+            "pool": arena.pool,
+            "there": arena.there[0, : used // 64],
+            "heads": arena.data[:used],
+            "answers": answers.rows[: answers.state[0].next],
+            "answered": answers.state,
+            "buckets": answers.buckets,
+        }
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Know what was known at the snapshot."""
+        self._texts.restore(snapshot["texts"])
+        arena = make_arena(snapshot["units"], int(self._k.arena.pool[0].most))
+        answers = make_answers(self._most_answers)
+        parts = {"pool": arena.pool, "there": arena.there[0], "heads": arena.data, "buckets": answers.buckets}
+        for name, array in {**parts, "answers": answers.rows, "answered": answers.state}.items():
+            fill(array, snapshot, name)
+        self._k = self._k._replace(arena=arena, texts=self._texts.arrays, answers=answers)
+
     def update(self, p: Array, begin: int, stop: int, state: Array, flows: Array, data: NDArray[np.uint8]) -> None:
         row = begin
         while row < stop:
@@ -395,6 +421,5 @@ def feature(config: MeterConfig, most_units: int = MOST_UNITS, most_answers: int
     """The group, with the option `catalogue`; as large as it may become."""
     group = _Group(config, most_units, most_answers)
     shared = ("flows", "data")
-    return Feature(
-        "names", (Layout(STATE),), group.update, group.finalize, shared, group.restart, group.counters, group.named
-    )
+    told = group.counters, group.named, group.snapshot, group.restore
+    return Feature("names", (Layout(STATE),), group.update, group.finalize, shared, group.restart, *told)

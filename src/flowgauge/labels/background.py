@@ -90,10 +90,10 @@ def _texts(endpoint: Endpoint) -> tuple[str, int]:
 
 
 class Marks:
-    """The lists of a capture, to look flows up in; what in them makes no sense is passed over."""
+    """The `lists` of a capture, to look flows up in; what in them makes no sense is passed over."""
 
     def __init__(self, background: Any) -> None:
-        lists = background if isinstance(background, dict) else {}
+        self.lists = lists = background if isinstance(background, dict) else {}
         self._open = {flow for entry in _entries(lists, OPEN) if (flow := _read_flow(entry))}
         self._servers = {server for entry in _entries(lists, BASELINE) if (server := _read_server(entry))}
 

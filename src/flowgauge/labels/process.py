@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from flowgauge.kernels.packet import FIRST_RULE
 
@@ -74,6 +74,16 @@ class ProcessLabels:
     def listed(self) -> tuple[ProcessLabel, ...]:
         """Those that packets said, in the order of their numbers."""
         return tuple(self._labels)
+
+    def snapshot(self) -> dict[str, Any]:
+        """All labels."""
+        return {"labels": [list(label) for label in self._labels], "rules": [list(label) for label in self._rules]}
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Have the labels of a snapshot, with their numbers."""
+        self._labels, self._rules, self._numbers, self._room = [], [], {}, MOST_BYTES
+        for values in (*snapshot["labels"], *snapshot["rules"]):
+            self.number(ProcessLabel(*values))
 
     def of(self, number: int) -> ProcessLabel | None:
         """The label with this number."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from flowgauge.kernels.packet import zeroed_records
 from flowgauge.kernels.texts import STATE, TEXT, Texts, drop_texts, index_texts
+from flowgauge.snapshot import Snapshot, fill
 
 FIRST_TEXTS = 1 << 12
 FIRST_BYTES = 1 << 20
@@ -20,13 +21,7 @@ class TextTable:
     """Owns a table of texts; `shown` remembers, by function, what is made of the text of each number."""
 
     def __init__(self, texts: int = FIRST_TEXTS, size: int = FIRST_BYTES) -> None:
-        self.arrays = Texts(
-            np.zeros(1, STATE).view(np.recarray),
-            zeroed_records(texts, TEXT),
-            np.zeros(2 * texts, np.int32),
-            np.zeros(texts, np.int32),
-            np.zeros(size, np.uint8),
-        )
+        self.arrays = _empty(texts, size)
         self.arrays.state[0].fresh, self.arrays.state[0].seed = 1, secrets.randbits(64)
         self._shown: dict[Callable[[bytes], Any], dict[int, Any]] = {}
 
@@ -72,6 +67,20 @@ class TextTable:
         for make, shown in self._shown.items():
             self._shown[make] = {number: value for number, value in shown.items() if used[number]}
 
+    def snapshot(self) -> Snapshot:
+        """Of all texts."""
+        a, s = self.arrays, self.arrays.state[0]
+        used = {"rows": a.rows[: s.fresh], "free": a.free[: s.free], "data": a.data[: s.stop]}
+        return {"capacity": [len(a.rows), len(a.data)], "state": a.state, **used}
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Have the texts of a snapshot, with their numbers."""
+        self.arrays = _empty(*snapshot["capacity"])
+        for name in ("state", "rows", "free", "data"):
+            fill(getattr(self.arrays, name), snapshot, name)
+        index_texts(self.arrays)
+        self._shown.clear()
+
     def has_room(self, texts: int, size: int) -> bool:
         """Whether there is room for so many texts, and so many bytes of them."""
         s = self.arrays.state[0]
@@ -81,3 +90,13 @@ class TextTable:
         """Whether more than half is in use."""
         s = self.arrays.state[0]
         return bool(2 * (s.fresh - s.free) > self.rows or 2 * s.stop > len(self.arrays.data))
+
+
+def _empty(texts: int, size: int) -> Texts:
+    return Texts(
+        np.zeros(1, STATE).view(np.recarray),
+        zeroed_records(texts, TEXT),
+        np.zeros(2 * texts, np.int32),
+        np.zeros(texts, np.int32),
+        np.zeros(size, np.uint8),
+    )

@@ -91,6 +91,11 @@ class Sink:
         writer.write(pa.Table.from_batches(taken, self.schema))
 
     @property
+    def waiting(self) -> int:
+        """Rows that are gathered and not written yet."""
+        return self._rows
+
+    @property
     def written(self) -> int:
         """Bytes handed to the output so far."""
         return self._output.tell()

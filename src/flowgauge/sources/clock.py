@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from flowgauge.kernels.clock import CLOCK
+from flowgauge.snapshot import Snapshot, fill
 
 
 class Clock:
@@ -23,3 +24,11 @@ class Clock:
         """Begin a new trace: its first record starts the clock anew and opens the next epoch."""
         self.state.started[0] = 0
         self.state.records[0] = 0
+
+    def snapshot(self) -> Snapshot:
+        """All of it."""
+        return {"state": self.state}
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Be as at the snapshot."""
+        fill(self.state, snapshot, "state")

@@ -61,7 +61,7 @@ def find_captures(inputs: Source | Iterable[Source]) -> Found:
     and where no capture is found at all, ConfigError for an empty list or what is no input.
     """
     found = Found([], [], {})
-    listed = _as_list(inputs)
+    listed = listed_inputs(inputs)
     looks = _looks(listed)
     for source in listed:
         _add(found, source, looks)
@@ -97,7 +97,8 @@ def is_live(source: object) -> bool:
     return getattr(source, "live", False) is True
 
 
-def _as_list(inputs: Source | Iterable[Source]) -> list[Source]:
+def listed_inputs(inputs: Source | Iterable[Source]) -> list[Source]:
+    """Inputs one by one. Raises ConfigError for what cannot be any."""
     if isinstance(inputs, (str, os.PathLike)) or hasattr(inputs, "read") or is_live(inputs):
         return [inputs]  # type: ignore[list-item]
     if isinstance(inputs, bytes) or not isinstance(inputs, Iterable):

@@ -12,6 +12,7 @@ from flowgauge.config import NANOSECONDS
 from flowgauge.kernels import reorder as k
 from flowgauge.kernels.clock import COUNTERS, run_clock
 from flowgauge.kernels.packet import PacketBatch, make_batch
+from flowgauge.snapshot import Snapshot, fill, restored
 from flowgauge.sources.capture import Capture
 from flowgauge.sources.clock import Clock
 
@@ -91,6 +92,27 @@ class Reorder:
         self._given = done
         if done:
             yield done
+
+    def snapshot(self) -> Snapshot:
+        """Of the packets that wait, between captures."""
+        s, held = self._state, self._held
+        s.delivered += self._given
+        self._given = 0
+        k.compact(held)
+        return {
+            "state": held.state,
+            "entries": held.entries[: s.entries],
+            "heap": held.heap[: s.waiting],
+            "order": held.order[: s.ordered],
+            "frames": held.frames[: s.bytes],
+        }
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Be as at the snapshot."""
+        entries, frames = restored(snapshot, "entries", k.ENTRY), restored(snapshot, "frames", np.uint8)
+        self._make_room(len(entries), len(frames))
+        for name in ("state", "entries", "heap", "order", "frames"):
+            fill(getattr(self._held, name), snapshot, name)
 
     def _read(self) -> bool:
         """Take in what the capture has next, or that it is over; False where there is nothing now: no frame has passed

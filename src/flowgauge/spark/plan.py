@@ -102,7 +102,7 @@ def plan_of(inputs: Any, options: dict[str, Any]) -> tuple[Run, Work]:
 
 def jobs_of(run: Run) -> list[Job]:
     """All captures in reading order. Raises ConfigError for one that only this process can read."""
-    jobs = [job for jobs in run._planned() for job in jobs]
+    jobs = [job for jobs in run.planned for job in jobs]
     for job in jobs:
         if not isinstance(job.capture.source, (str, os.PathLike)) or job.capture.source == "-":
             raise ConfigError(f"{job.capture.name} is open in this process alone: with Spark, captures are files")

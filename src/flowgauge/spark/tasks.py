@@ -20,7 +20,6 @@ from flowgauge.kernels.packet import PACKET
 from flowgauge.labels.inside import label_of, marks_of
 from flowgauge.labels.process import INSIDE, NAME, ProcessLabels
 from flowgauge.labels.rules import read_rules
-from flowgauge.labels.truth.truth import Tally
 from flowgauge.lane import PROCESS, Job, Lane, Plan, rows_of_labels
 from flowgauge.meter import BATCH_ROWS as RECORDS
 from flowgauge.meter import Meter
@@ -63,7 +62,7 @@ class Counts(NamedTuple):
 
     stats: RunStats
     sample: Any
-    truth: Tally | None
+    truth: dict[str, Any] | None
 
 
 def specs(column: Iterable[pa.RecordBatch]) -> Iterator[Any]:
@@ -100,7 +99,7 @@ def meter_whole(work: Work, tables: Iterable[pa.RecordBatch]) -> Iterator[pa.Rec
         lane.close()
         yield _row(BATCHES, [-1, 0, 0, -1, 0, None, _counts(lane)])
     if plan.truth is not None:
-        counts = pickle.dumps(Counts(RunStats(), _NO_SAMPLE, plan.truth.tally))
+        counts = pickle.dumps(Counts(RunStats(), _NO_SAMPLE, plan.truth.matched))
         yield _row(BATCHES, [-1, 0, 0, -1, 0, None, counts])
 
 
@@ -178,7 +177,7 @@ def meter_shards(
     if shard is not None:
         yield from shard.end()
     if plan.truth is not None:
-        counts = pickle.dumps(Counts(RunStats(), _NO_SAMPLE, plan.truth.tally))
+        counts = pickle.dumps(Counts(RunStats(), _NO_SAMPLE, plan.truth.matched))
         yield _row(BATCHES, [-1, 0, 0, -1, 0, None, counts])
 
 

@@ -99,6 +99,13 @@ def _entry(system: System, location: Location, info: Any) -> Entry:
 def glob(pattern: str) -> list[Entry]:
     """See :func:`flowgauge.storage.glob`."""
     base, parts = _cut(pattern)
+    if base:
+        return _below_base(base, parts)
+    return [entry._replace(url=entry.url.removeprefix("./")) for entry in _below_base(".", parts)]
+
+
+def _below_base(base: str, parts: list[str]) -> list[Entry]:
+    """What matches the parts of a pattern, one after another, in a folder."""
     folders = [base]
     for place, part in enumerate(parts):
         if part == "**":
@@ -125,7 +132,7 @@ def _cut(pattern: str) -> tuple[str, list[str]]:
     first = next((place for place, part in enumerate(parts) if _MAGIC.search(part)), len(parts))
     base = "/".join(parts[:first])
     if path is not None:
-        return base + "/" if path.startswith("/") and not base else base or ".", parts[first:]
+        return base + "/" if path.startswith("/") and not base else base, parts[first:]
     return split(pattern).at(base), parts[first:]
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -94,13 +94,26 @@ def flows_of(records: Array, files: Files) -> Flows:
     return Flows(version, high, low, port, protocol, start, files.of(captures))  # type: ignore[arg-type]
 
 
-class Tally(NamedTuple):
-    """What a table has counted: its rows that have records, records, those that have a row, and records by label."""
+class Matches:
+    """What a table's rows have matched: which of its rows, of how many records how many, and records by label."""
 
-    rows: list[int]
-    flows: int
-    matched: int
-    labels: dict[str, int]
+    def __init__(self, rows: int) -> None:
+        self.used = np.zeros(rows, bool)
+        self.records = self.matched = 0
+        self.labels: Counter[str] = Counter()
+
+    def add(self, found: Mapping[str, Any]) -> None:
+        """Take in what another one has :meth:`listed`."""
+        self.used[np.array(found["rows"], np.int64)] = True
+        self.records += found["records"]
+        self.matched += found["matched"]
+        self.labels.update(found["labels"])
+
+    def listed(self) -> dict[str, Any]:
+        """All of it, as JSON-ready values."""
+        labels = dict(self.labels)
+        rows = np.flatnonzero(self.used).tolist()
+        return {"rows": rows, "records": self.records, "matched": self.matched, "labels": labels}
 
 
 class Truth:
@@ -125,9 +138,7 @@ class Truth:
         self._labels = {name: table.columns[number].cast(pa.string()) for name, number in table.header.labels.items()}
         self._row_of_rank = np.zeros(table.rows, np.int64)
         self._row_of_rank[self.rules.rank] = self.rules.row
-        self._used = np.zeros(table.rows, bool)
-        self._flows = self._matched = 0
-        self._counted: Counter[str] = Counter()
+        self._matches = Matches(table.rows)
         self._lock = threading.Lock()  # meters of several threads share one table
 
     def sample(self) -> Sample:
@@ -148,25 +159,16 @@ class Truth:
         """The table and no counts, for another process; what is made of it is made anew there."""
         state = dict(vars(self))
         del state["_lock"]
-        state |= {"_index": None, "_flows": 0, "_matched": 0, "_counted": Counter()}
-        state["_used"] = np.zeros_like(self._used)
-        return state
+        return state | {"_index": None, "_matches": Matches(self._rows)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._lock = threading.Lock()
 
     @property
-    def tally(self) -> Tally:
-        """What was counted so far."""
-        return Tally(np.flatnonzero(self._used).tolist(), self._flows, self._matched, dict(self._counted))
-
-    def add(self, tally: Tally) -> None:
-        """Count what the same table has counted elsewhere."""
-        self._used[tally.rows] = True
-        self._flows += tally.flows
-        self._matched += tally.matched
-        self._counted.update(tally.labels)
+    def matched(self) -> dict[str, Any]:
+        """What has matched so far (:meth:`Matches.listed`)."""
+        return self._matches.listed()
 
     def add_capture(self, source: str, number: int | None = None) -> None:
         """The capture with this number, by default the next one, has this name."""
@@ -175,55 +177,105 @@ class Truth:
 
     def find(self, records: Array) -> Array:
         """The row of each record (as the meter keeps them), -1 for none."""
-        with self._lock:
-            return self._find(records)
+        return self.find_for(self._matches, records)
 
-    def _find(self, records: Array) -> Array:
+    def find_for(self, matches: Matches, records: Array) -> Array:
+        """The same, counted elsewhere."""
+        with self._lock:
+            return self._find(matches, records)
+
+    def _find(self, matches: Matches, records: Array) -> Array:
         if self._index is None:
             self._index = Index(self.rules, self.either)
         flows = flows_of(records, self._files)
         ranks = self._index.find(flows, np.clip(flows.start - self.offset, -FOREVER, FOREVER - 1))
         known = ranks != NOTHING
         rows = np.where(known, self._row_of_rank[np.where(known, ranks, 0)], -1)
-        self._used[rows[known]] = True
-        self._flows += len(rows)
-        self._matched += int(known.sum())
+        matches.used[rows[known]] = True
+        matches.records += len(rows)
+        matches.matched += int(known.sum())
         return rows
 
     def relabel(self, rows: Array, arrays: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
         """The columns of labels of records that match these rows: `arrays`, where rows say nothing."""
+        return self.relabel_for(self._matches, rows, arrays)
+
+    def relabel_for(self, matches: Matches, rows: Array, arrays: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
+        """The same, counted elsewhere."""
         places = pa.array(rows, pa.int64(), mask=rows < 0)
         found = {name: labels.take(places) for name, labels in self._labels.items()}
         found[LABEL_BY] = pc.if_else(places.is_valid(), BY_TABLE, pa.scalar(None, pa.string()))
         made = {name: _category(pc.coalesce(own, arrays[name].cast(pa.string()))) for name, own in found.items()}
         with self._lock:
-            self._count({**arrays, **made}, len(rows))
+            self._count(matches, {**arrays, **made}, len(rows))
         return made
 
-    def _count(self, arrays: Mapping[str, pa.Array], rows: int) -> None:
+    def _count(self, matches: Matches, arrays: Mapping[str, pa.Array], rows: int) -> None:
         fields = [name for name in LABEL_COLUMNS if arrays[name].null_count < rows] or list(self._labels)[:1]
         texts = [arrays[name].cast(pa.string()) for name in fields]
         joined = pc.binary_join_element_wise(*texts, "/", null_handling="skip")
-        self._counted.update({text: count for text, count in _counts(joined) if text})
+        matches.labels.update({text: count for text, count in _counts(joined) if text})
 
     @property
     def labels(self) -> dict[str, int]:
         """Records of each app and action, or else of the first label of the table."""
-        return dict(self._counted)
+        return dict(self._matches.labels)
+
+    def add(self, found: Mapping[str, Any]) -> None:
+        """Count what was matched elsewhere (:meth:`Matches.listed`)."""
+        with self._lock:
+            self._matches.add(found)
+
+    def recount(self, found: Iterable[Mapping[str, Any]]) -> None:
+        """Let only this have been matched."""
+        self._matches = Matches(self._rows)
+        for each in found:
+            self._matches.add(each)
+
+    def apart(self) -> Apart:
+        """The same table for one lane of the run, which counts for itself."""
+        return Apart(self, Matches(self._rows))
 
     def stats(self) -> dict[str, Any]:
         """What matched: rows and records, and the rows that no record matches, from 1, the first of them."""
-        without = np.flatnonzero(~self._used)
+        found = self._matches
+        without = np.flatnonzero(~found.used)
         return {
             "table": self.name,
             "offset_s": self.offset / NANOSECONDS,
             "offset_found": self._found is not None,
             "rows": self._rows,
-            "rows_matched": int(self._used.sum()),
-            "records": self._flows,
-            "records_matched": self._matched,
+            "rows_matched": int(found.used.sum()),
+            "records": found.records,
+            "records_matched": found.matched,
             "unmatched_rows": (without[:_NOT_LISTED] + 1).tolist(),
         }
+
+
+class Apart:
+    """A Truth whose matches are counted by themselves, until they are :meth:`taken`."""
+
+    def __init__(self, truth: Truth, matches: Matches) -> None:
+        self._truth, self._matches = truth, matches
+
+    def add_capture(self, source: str, number: int | None = None) -> None:
+        """As :meth:`Truth.add_capture`."""
+        self._truth.add_capture(source, number)
+
+    def find(self, records: Array) -> Array:
+        """As :meth:`Truth.find`."""
+        return self._truth.find_for(self._matches, records)
+
+    def relabel(self, rows: Array, arrays: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
+        """As :meth:`Truth.relabel`."""
+        return self._truth.relabel_for(self._matches, rows, arrays)
+
+    def taken(self) -> dict[str, Any]:
+        """What has matched since this was last asked for (:meth:`Matches.listed`); the table counts it, too."""
+        found = self._matches.listed()
+        vars(self._matches).update(vars(Matches(len(self._matches.used))))
+        self._truth.add(found)
+        return found
 
 
 def _category(texts: pa.Array) -> pa.DictionaryArray:
