@@ -326,6 +326,8 @@ class Lane:
     def close(self) -> None:
         """Nothing is metered any more; the times of all stages are in `watch` from here on."""
         self.meter.close()
+        if self._truth is not None:
+            self._truth.taken()  # what was matched outside of chunks
         if self.filter is not None:
             self.watch.seconds["filter"] += self.filter.seconds
             self.watch.seconds["frames"] -= self.filter.seconds

@@ -71,7 +71,8 @@ def test_every_option_is_an_argument_of_the_same_name(run: Run) -> None:
         "--key hosts --vlan-in-key --tunnels outer --idle-timeout tcp=300,udp=60 --active-timeout off --no-tcp-end "
         "--rules labels.csv "
         "--truth labels.csv --truth-offset auto --local-net 10.0.0.0/8 --local-net fd00::/8 --mmdb asn.mmdb "
-        "--dedup 1ms --reorder 0.01 --preset zeek --join --max-flows 7 --strict --format jsonl --quiet --json-summary"
+        "--dedup 1ms --reorder 0.01 --preset zeek --join --max-flows 7 --strict --format jsonl --quiet --json-summary "
+        "--partition-by date,app --resume"
     )
     assert invoke(*line.split()).exit_code == 0
     (call,) = run.calls
@@ -101,6 +102,8 @@ def test_every_option_is_an_argument_of_the_same_name(run: Run) -> None:
         "max_flows": 7,
         "strict": True,
         "format": "jsonl",
+        "partition_by": "date,app",
+        "resume": True,
     }
 
 

@@ -169,6 +169,9 @@ def _check(options: dict[str, Any]) -> None:
         raise ConfigError(
             f"truth_offset {FIND_OFFSET} reads all captures before: find it on one machine, and give the seconds here"
         )
+    for name in ("partition_by", "resume"):
+        if options.get(name):
+            raise ConfigError(f"{name} is for data sets that one machine writes, without Spark")
     if options.get("threads") is not None:
         raise ConfigError("threads is for one machine; how many tasks run at a time is up to the Spark session")
 
