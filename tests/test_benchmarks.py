@@ -157,7 +157,8 @@ def test_tiles_are_one_trace_of_flows_between_other_hosts(generator: ModuleType,
     frames = read(out)
     assert len(frames) == 9000
     assert max(len(data) for _, data in frames) == 96
-    spans = [(min(times), max(times)) for times in (list(zip(*frames[n : n + 3000], strict=True))[0] for n in (0, 3000, 6000))]
+    times = [time for time, _ in frames]
+    spans = [(min(piece), max(piece)) for piece in (times[:3000], times[3000:6000], times[6000:])]
     assert spans[0][1] < spans[1][0] < spans[1][1] < spans[2][0]
     import flowgauge as fg
 
