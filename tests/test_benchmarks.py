@@ -147,7 +147,7 @@ def test_too_few_packets(generator: ModuleType, tmp_path: Path) -> None:
 
 
 def test_tiles_are_one_trace_of_flows_between_other_hosts(generator: ModuleType, tmp_path: Path) -> None:
-    """Each piece comes later than the one before, cut to the same bytes of its frames, and no flow is in two of them."""
+    """Each piece comes later than the one before, cut to the same first bytes, and no flow is in two of them."""
     tiles = importlib.import_module("tiles")
     path, out = tmp_path / "mix.pcap", tmp_path / "long.pcap"
     generator.generate(path, "mix", 3000, 150, seed=7)
