@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -143,3 +144,37 @@ def test_too_few_packets(generator: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="flows"):
         generator.generate(tmp_path / "trace.pcap", "mix", 100, 90)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_tiles_are_one_trace_of_flows_between_other_hosts(generator: ModuleType, tmp_path: Path) -> None:
+    """Each piece comes later than the one before, cut to the same bytes of its frames, and no flow is in two of them."""
+    tiles = importlib.import_module("tiles")
+    path, out = tmp_path / "mix.pcap", tmp_path / "long.pcap"
+    generator.generate(path, "mix", 3000, 150, seed=7)
+    tile = tiles.make_tile(path, 3000, 96)
+    with out.open("wb") as output:
+        tiles.write_tiles(tile, 9000, output)
+    frames = read(out)
+    assert len(frames) == 9000
+    assert max(len(data) for _, data in frames) == 96
+    times = [time for time, _ in frames]
+    spans = [(min(piece), max(piece)) for piece in (times[:3000], times[3000:6000], times[6000:])]
+    assert spans[0][1] < spans[1][0] < spans[1][1] < spans[2][0]
+    import flowgauge as fg
+
+    whole = fg.read(out, features="core", idle_timeout="off", active_timeout="off", no_tcp_end=True)
+    assert whole.num_rows == 3 * fg.read(path, features="core", no_tcp_end=True).num_rows
+    assert whole["packets"].to_numpy().sum() == 9000
+
+
+def test_the_page_of_scale_is_written_from_its_results() -> None:
+    """docs/scale.md says what scale.json holds, nothing else, and its model is the formula that it shows."""
+    page = importlib.import_module("scale_page")
+    results = json.loads((BENCHMARKS / "scale.json").read_text())
+    assert page.PAGE.read_text(encoding="utf-8") == page.page(results)
+    costs = results["costs"]
+    assert costs["largest_error"] < 0.25
+    run = results["linearity"][-1]
+    assert page.predicted(costs, 0, 0, 0) == costs["start_s"]
+    told = page.predicted(costs, run["packets"], run["flows"], run["bytes"])
+    assert f"{told:.1f} ({told / run['seconds'] - 1:+.0%})" in page.page(results)

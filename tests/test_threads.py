@@ -72,6 +72,7 @@ def busy(packets: int = 400, hosts: int = 9) -> bytes:
     return capture(frames)
 
 
+@pytest.mark.compiled  # as plain Python, threads wait for each other
 @given(
     frames=st.one_of(strategies.anything(), strategies.fragments(), strategies.tunnelled_conversations()),
     options=strategies.options(),
@@ -87,6 +88,7 @@ def test_any_number_of_threads_makes_the_same_records(
     assert by_package(content, threads=threads, rows=rows, **options) == by_package(content, threads=1, **options)
 
 
+@pytest.mark.compiled
 @given(
     parts=st.lists(st.one_of(strategies.connections(), strategies.fragments()), min_size=1, max_size=3),
     threads=st.sampled_from([2, 5]),
@@ -98,6 +100,7 @@ def test_a_trace_in_several_captures_too(parts: list[strategies.Frames], threads
     assert by_package_joined(contents, threads=threads) == by_package_joined(contents, threads=1)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("format", ["csv", "parquet", "arrow", "jsonl"])
 def test_the_bytes_are_the_same_in_every_format(format: str) -> None:
     """The output of 1, 2, 3 and 8 threads is equal byte by byte, with the counts in its footer."""
@@ -114,6 +117,7 @@ def test_the_bytes_are_the_same_with_all_groups_and_real_captures() -> None:
         assert len(made) == 1
 
 
+@pytest.mark.compiled
 def test_the_schemas_of_other_tools_too() -> None:
     """A column that numbers all records counts over all threads."""
     for schema in ("nfstream", "zeek", "cic"):

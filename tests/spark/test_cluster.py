@@ -128,19 +128,26 @@ def test_a_killed_worker_changes_nothing(spark: Any, tmp_path: Path) -> None:
 
 
 def _kill(killed: list[int], stopped: threading.Event) -> None:
-    """Kill a Python worker of this process's executors at work, then its executor: each once."""
+    """Kill a Python worker that is at work for this process's executors, then an executor that is: each once."""
     deadline = time.monotonic() + 60
+    before: dict[int, float] = {}
     wanted = ["pyspark.daemon", "CoarseGrainedExecutorBackend"]
     while wanted and not stopped.wait(0.02) and time.monotonic() < deadline:
         for process in psutil.Process().children(recursive=True):
             with contextlib.suppress(psutil.Error):
-                words = " ".join(process.cmdline())
-                is_worker = wanted[0] != "pyspark.daemon" or process.parent().cmdline() == process.cmdline()
-                if wanted[0] in words and is_worker:
+                command = process.cmdline()
+                is_daemon = "pyspark.daemon" in command and process.parent().cmdline() != command
+                if wanted[0] in " ".join(command) and not is_daemon and _has_worked(process, before):
                     process.send_signal(signal.SIGKILL)
                     killed.append(process.pid)
                     wanted.pop(0)
                     break
+
+
+def _has_worked(process: psutil.Process, before: dict[int, float]) -> bool:
+    """Whether a process has used a tenth of a second of a processor since the first look at it."""
+    spent = sum(process.cpu_times()[:2])
+    return spent - before.setdefault(process.pid, spent) > 0.1
 
 
 def test_the_command_writes_the_same_file(spark: Any, tmp_path: Path) -> None:

@@ -298,3 +298,10 @@ def test_without_pyspark_the_install_command_is_said(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(fg.MissingDependency, match=r"pip install 'flowgauge\[spark\]'"):
         flows(_session(), "a.pcap")
+
+
+def test_data_sets_are_written_by_one_process() -> None:
+    """What only a data set of this process has is refused, before anything is read."""
+    for name, value in (("partition_by", "app"), ("resume", True)):
+        with pytest.raises(ConfigError, match=f"^{name} is for data sets"):
+            extract_by(_session(), "absent.pcap", **{name: value})

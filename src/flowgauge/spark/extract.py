@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import pickle
 import re
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from flowgauge.errors import FlowgaugeError, SinkError
+from flowgauge.errors import ConfigError, FlowgaugeError, SinkError
 from flowgauge.run import Run
 from flowgauge.schema import arrow_schema
 from flowgauge.shards import Numbering
@@ -20,10 +19,9 @@ from flowgauge.sinks import Terms, open_sink
 from flowgauge.spark.frame import batches_of, mapped, records
 from flowgauge.spark.merge import in_order
 from flowgauge.spark.session import session
-from flowgauge.spark.tasks import Counts
+from flowgauge.spark.tasks import counted_of
 from flowgauge.spark.types import spark_schema, struct_of
 from flowgauge.stats import STATS, RunStats
-from flowgauge.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -46,6 +44,7 @@ def extract(
     Into a folder (a path that ends with `/`) executors write, as Parquet; anything else is written by this process.
     Raises what that function raises, MissingDependency without PySpark, and FlowgaugeError where Spark fails.
     """
+    _check(options)
     begin = time.perf_counter()
     with session(master) as spark, _said_plainly():
         run, frame = batches_of(spark, inputs, options)
@@ -62,6 +61,15 @@ def extract(
             kept.unpersist()
     run.stats.seconds = time.perf_counter() - begin
     return run.stats
+
+
+def _check(options: dict[str, Any]) -> None:
+    for name in ("partition_by", "resume"):
+        if options.pop(name, None):
+            raise ConfigError(
+                f"{name} is for data sets that this process writes: leave --engine spark out, or write what "
+                "flowgauge.spark.flows gives by Spark's own means"
+            )
 
 
 def is_folder(output: Any) -> bool:
@@ -92,30 +100,11 @@ def _write_folder(run: Run, frame: DataFrame, folder: str) -> None:
 
 def _count(run: Run, frame: DataFrame, begin: float) -> None:
     """Have all of it metered, and complete the counts of the run."""
-    counted: list[Counts] = [pickle.loads(row.counts) for row in frame.where("counts is not null").collect()]
-    for each in counted:
-        if run.truth is not None and each.truth is not None:
-            run.truth.add(each.truth)
-    run.lanes = [_Counted(each) for each in counted]  # type: ignore[misc]
-    run._finish(time.perf_counter() - begin)
+    run.recount([counted_of(row.counts) for row in frame.where("counts is not null").collect()])
+    run.stats.seconds = time.perf_counter() - begin
     shown = {os.path.abspath(name): name for name in run.stats.failed}
     for path, name in shown.items():
         run.stats.failed[name] = run.stats.failed[name].replace(path, name)
-
-
-class _Counted:
-    """What a task has counted, as a run asks its lanes."""
-
-    def __init__(self, counts: Counts) -> None:
-        self.sample = counts.sample
-        self.watch = Stopwatch()
-        self._stats = counts.stats
-
-    def totals(self) -> RunStats:
-        return self._stats
-
-    def close(self) -> None:
-        pass
 
 
 def _ignore(line: str) -> None:

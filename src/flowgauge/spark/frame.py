@@ -25,6 +25,7 @@ from flowgauge.spark.blocks import BLOCKS
 from flowgauge.spark.plan import Part, Sizes, Start, Trace, Work, arranged, jobs_of, plan_of, sizes_of
 from flowgauge.spark.survey import Seen, chain, slices
 from flowgauge.spark.types import spark_schema, struct_of, to_spark
+from flowgauge.stats import Counted
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -145,7 +146,7 @@ def records(name: str, strict: bool, tables: Iterable[pa.RecordBatch]) -> Iterat
         for row in range(table.num_rows):
             trace, shard, packed, counts = (column[row] for column in columns)
             if counts.is_valid:
-                _check(pickle.loads(counts.as_py()), strict)
+                _check(tasks.counted_of(counts.as_py()), strict)
                 continue
             batch = _numbered(tasks.of_ipc(packed.as_buffer()), trace.as_py(), shard.as_py())
             if tasks.LEFT.name in batch.schema.names:
@@ -163,8 +164,8 @@ def _numbered(batch: pa.RecordBatch, trace: int, shard: int) -> pa.RecordBatch:
     return batch.set_column(place, batch.schema.field(place), numbers)
 
 
-def _check(counts: tasks.Counts, strict: bool) -> None:
-    for message in counts.stats.failed.values():
+def _check(counted: Counted, strict: bool) -> None:
+    for message in counted.stats.get("failed", {}).values():
         raise SourceError(message)
-    for name, damage in counts.stats.damaged.items() if strict else ():
+    for name, damage in counted.stats.get("damaged", {}).items() if strict else ():
         raise TruncatedCapture(f"{name}: {damage}")

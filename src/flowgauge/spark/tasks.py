@@ -7,6 +7,7 @@ into them.
 from __future__ import annotations
 
 import contextlib
+import json
 import pickle
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
@@ -20,7 +21,7 @@ from flowgauge.kernels.packet import PACKET
 from flowgauge.labels.inside import label_of, marks_of
 from flowgauge.labels.process import INSIDE, NAME, ProcessLabels
 from flowgauge.labels.rules import read_rules
-from flowgauge.lane import PROCESS, Job, Lane, Plan, rows_of_labels
+from flowgauge.lane import PROCESS, Chunk, Job, Lane, Plan, rows_of_labels
 from flowgauge.meter import BATCH_ROWS as RECORDS
 from flowgauge.meter import Meter
 from flowgauge.sources.capture import Capture
@@ -28,7 +29,7 @@ from flowgauge.sources.splitting import Range
 from flowgauge.spark import blocks
 from flowgauge.spark.plan import Part, Trace, Work
 from flowgauge.spark.survey import Slice, clock_at, look_at, opened, run_through
-from flowgauge.stats import RunStats
+from flowgauge.stats import Counted, RunStats
 
 TASKS = pa.schema([("task", pa.int32()), ("plan", pa.binary())])
 SEEN = pa.schema([("seen", pa.binary())])
@@ -52,17 +53,8 @@ LEFT = pa.field("left", pa.int64())
 
 _SOME = 1 << 17  # packets after which what has left is asked for
 _NO_BYTES = np.zeros(0, np.uint8)
-_NO_SAMPLE = np.zeros((2, 2), np.int64)
+_NO_SAMPLE = [[0, 0], [0, 0]]
 _ONE_BYTE = np.zeros(1, np.uint8)  # where no feature reads bytes, so that packets keep the length of what was captured
-
-
-class Counts(NamedTuple):
-    """What a task has counted: of captures, of copies among their packets (flowgauge.duplicates.share_of), and of the
-    truth table."""
-
-    stats: RunStats
-    sample: Any
-    truth: dict[str, Any] | None
 
 
 def specs(column: Iterable[pa.RecordBatch]) -> Iterator[Any]:
@@ -93,14 +85,11 @@ def meter_whole(work: Work, tables: Iterable[pa.RecordBatch]) -> Iterator[pa.Rec
     """Captures that are traces of their own in, BATCHES out."""
     plan = work.here()
     for jobs in specs(tables):
-        lane = Lane(plan)
-        for number, batch in enumerate(lane.meter_all(jobs, _nothing, last=True, cut=True)):
+        lane, chunk = Lane(plan), Chunk(0, jobs)
+        for number, batch in enumerate(lane.meter_chunk(chunk, _nothing, last=True, cut=True)):
             yield _row(BATCHES, [jobs[0].number, number, 0, 0, number, ipc(batch), None])
         lane.close()
-        yield _row(BATCHES, [-1, 0, 0, -1, 0, None, _counts(lane)])
-    if plan.truth is not None:
-        counts = pickle.dumps(Counts(RunStats(), _NO_SAMPLE, plan.truth.matched))
-        yield _row(BATCHES, [-1, 0, 0, -1, 0, None, counts])
+        yield _counts(chunk.counted)
 
 
 def decode_parts(work: Work, tables: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -109,7 +98,8 @@ def decode_parts(work: Work, tables: Iterable[pa.RecordBatch]) -> Iterator[pa.Re
     for part in specs(tables):
         lane = _PartLane(plan, part, work)
         yield from lane.meter_part()
-        yield blocks.counts_row(part.number, part.trace.first_shard, _counts(lane))
+        counted = Counted(lane.totals().as_dict(), lane.sample.tolist(), None)
+        yield blocks.counts_row(part.number, part.trace.first_shard, _json(counted))
 
 
 class _PartLane(Lane):
@@ -177,8 +167,7 @@ def meter_shards(
     if shard is not None:
         yield from shard.end()
     if plan.truth is not None:
-        counts = pickle.dumps(Counts(RunStats(), _NO_SAMPLE, plan.truth.matched))
-        yield _row(BATCHES, [-1, 0, 0, -1, 0, None, counts])
+        yield _counts(Counted({}, _NO_SAMPLE, plan.truth.matched))
 
 
 def _block_rows(tables: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, int, Any, Any, bytes | None]]:
@@ -258,8 +247,7 @@ class _Shard:
             self._meter.feed_placed(placed, count, _NO_BYTES)
         self._meter.end_placed("eof", self._fragments.clock)
         yield from self._left(1)
-        counts = pickle.dumps(Counts(self._stats(), _NO_SAMPLE, None))
-        yield _row(BATCHES, [-1, 0, 0, self.number, 0, None, counts])
+        yield _counts(Counted(self._stats().as_dict(), _NO_SAMPLE, None))
 
     def _left(self, fewest: int) -> Iterator[pa.RecordBatch]:
         left = self._meter.left()
@@ -297,8 +285,17 @@ def _nothing(lane: Lane, name: str) -> None:
     """Nobody watches a task."""
 
 
-def _counts(lane: Lane) -> bytes:
-    return pickle.dumps(Counts(lane.totals(), lane.sample, None))
+def _counts(counted: Counted) -> pa.RecordBatch:
+    return _row(BATCHES, [-1, 0, 0, -1, 0, None, _json(counted)])
+
+
+def _json(counted: Counted) -> bytes:
+    return json.dumps(counted).encode()
+
+
+def counted_of(counts: bytes) -> Counted:
+    """What a task has counted, of the column `counts`."""
+    return Counted(*json.loads(counts))
 
 
 def ipc(batch: pa.RecordBatch) -> bytes:
