@@ -80,7 +80,7 @@ def cut_traces(draw: st.DrawFn) -> list[bytes]:
     return [capture(piece) for piece in pieces if piece]
 
 
-@strategies.examples(60)
+@strategies.examples(30)
 @given(cut_traces(), strategies.options(), st.sampled_from([[1], [2], [3, 1]]))
 def test_a_checkpoint_at_every_border_changes_nothing(
     captures: list[bytes], options: dict[str, Any], threads: list[int]
