@@ -55,7 +55,7 @@ def by_package(
 
     size = {} if rows is None else {"rows": rows}
     compared = tuple(group for group in GROUPS if group not in OTHER_ORACLES)
-    options = {"features": compared if library else DEFAULT_FEATURES, **options}
+    options = {"features": compared if library else DEFAULT_FEATURES, "threads": 1, **options}
     source = io.BytesIO(content) if isinstance(content, bytes) else content
     run = Run(source, Hooks(), **size, **_spelled(options))
     records = [row for batch in run.batches() for row in _plain(batch)]

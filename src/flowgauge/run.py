@@ -422,10 +422,17 @@ def _check_twice(found: Found) -> None:
 
 
 def _stored_size(capture: CaptureInput) -> int | None:
-    if is_url(capture.source):
+    """Bytes of a capture as it is stored; None where that is not known before it is read."""
+    source: Any = capture.source
+    if is_url(source):
         return capture.size
     try:
-        return os.path.getsize(capture.source)  # type: ignore[arg-type]
+        if getattr(source, "seekable", lambda: False)():
+            place = source.tell()
+            size = int(source.seek(0, os.SEEK_END)) - place
+            source.seek(place)
+            return size
+        return os.path.getsize(source)
     except (OSError, TypeError):
         return None
 
