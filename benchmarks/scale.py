@@ -207,7 +207,8 @@ def main() -> None:
             results[name] = task()
             results["machine"] = machine()
             RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-    write_page(results)
+    if set(results) >= {"costs", "threads", "linearity"}:
+        write_page(results)
 
 
 def spark(runs: int) -> dict[str, Any]:

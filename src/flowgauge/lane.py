@@ -60,7 +60,8 @@ class Plan:
     truth: Truth | None
     rules: str | os.PathLike[str] | None
     join: bool
-    rows: int
+    rows: int  # of packets in a batch
+    buffer_bytes: int
     should_stop: Callable[[], bool]
 
 
@@ -204,7 +205,15 @@ class Lane:
             source.begin(self._clock, self.filter)
             return source
         timed, labels, rules = self.reorder is None, self.processes, self.rules
-        capture = open_capture(source, self._clock, timed=timed, filter=self.filter, labels=labels, rules=rules)
+        capture = open_capture(
+            source,
+            self._clock,
+            timed=timed,
+            filter=self.filter,
+            labels=labels,
+            rules=rules,
+            buffer_bytes=self._plan.buffer_bytes,
+        )
         capture.keep(self._in_use)
         return capture
 

@@ -37,6 +37,7 @@ from flowgauge.sources.capture import NOTHING_SEEN, Glance, first_time, glance
 from flowgauge.sources.discover import CaptureInput, Found, find_captures, listed_inputs, of_all
 from flowgauge.sources.live import LiveSource
 from flowgauge.sources.reorder import Reorder
+from flowgauge.sources.window import BUFFER_BYTES
 from flowgauge.stats import STATS, Counted, RunStats, total
 from flowgauge.stopwatch import Stopwatch
 from flowgauge.storage import is_url
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
 _PROGRESS_SECONDS = 0.1
 _WORTH_THREADS = 1 << 23  # stored bytes; less is metered before the threads are there
+_LARGER = 4  # times the rows and bytes of a batch where there are threads: short kernels would have them wait for the GIL
 _TOGETHER, _MOST_TOGETHER = 1 << 23, 64  # stored bytes and number of captures that one lane takes at a time
 _AHEAD = 8  # batches of a capture, or to be written, that wait for their turn
 _NEW_CACHE = "compiling kernels, once on this machine (30 to 60 s) …"
@@ -91,7 +93,7 @@ class Run:
         join: bool = False,
         strict: bool = False,
         threads: int | None = None,
-        rows: int = BATCH_ROWS,
+        rows: int | None = None,
         **options: Any,
     ) -> None:
         self.schema: Schema = get_schema(schema)
@@ -118,10 +120,12 @@ class Run:
         self._stored = None if None in stored else [size or 0 for size in stored]
         self._turning = threading.Lock()
         self._last_progress = time.monotonic()
-        plan = (self.label_fields, self.schema.extras, self.truth, rules, join, rows, hooks.should_stop)
-        self._plan = Plan(self.config, *plan)
         self._side_by_side, self._shards = self._threads(threads)
         self.threads = self._side_by_side * self._shards
+        times = _LARGER if self.threads > 1 else 1
+        sizes = (rows or times * BATCH_ROWS, times * BUFFER_BYTES)
+        plan = (self.label_fields, self.schema.extras, self.truth, rules, join, *sizes, hooks.should_stop)
+        self._plan = Plan(self.config, *plan)
         self.lanes = [Lane(self._plan, self._shards)]
 
     def _threads(self, threads: int | None) -> tuple[int, int]:
@@ -424,14 +428,14 @@ def _check_twice(found: Found) -> None:
 def _stored_size(capture: CaptureInput) -> int | None:
     """Bytes of a capture as it is stored; None where that is not known before it is read."""
     source: Any = capture.source
-    if is_url(source):
+    if is_url(capture.source):
         return capture.size
     try:
         if getattr(source, "seekable", lambda: False)():
             place = source.tell()
-            size = int(source.seek(0, os.SEEK_END)) - place
+            size = source.seek(0, os.SEEK_END) - place
             source.seek(place)
-            return size
+            return int(size)
         return os.path.getsize(source)
     except (OSError, TypeError):
         return None

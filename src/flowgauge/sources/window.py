@@ -13,6 +13,7 @@ from flowgauge.sources.streams import Stream, StreamError
 
 BUFFER_BYTES = 1 << 21
 PIECE_BYTES = 1 << 18  # read at once: what was copied is still in the second-level cache when it is walked
+_PIECES = 4  # of a larger buffer: of one whose owner wants few steps
 
 
 class Interface(NamedTuple):
@@ -41,6 +42,7 @@ class Window:
         self.ended = False
         self.damage: str | None = None
         self._stream = stream
+        self._piece = PIECE_BYTES if size <= BUFFER_BYTES else size // _PIECES
         self._others: deque[NDArray[np.uint8]] = deque()  # buffers that are used in turn with `data`
 
     @property
@@ -159,7 +161,7 @@ class Window:
             larger = np.empty(2 * end, np.uint8)
             larger[:end] = self.data
             self.data = larger
-        self._end[0] = end + self._more(self.data.data[end : end + PIECE_BYTES])
+        self._end[0] = end + self._more(self.data.data[end : end + self._piece])
 
     def _more(self, view: memoryview) -> int:
         count = 0
