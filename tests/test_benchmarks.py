@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -165,16 +164,3 @@ def test_tiles_are_one_trace_of_flows_between_other_hosts(generator: ModuleType,
     whole = fg.read(out, features="core", idle_timeout="off", active_timeout="off", no_tcp_end=True)
     assert whole.num_rows == 3 * fg.read(path, features="core", no_tcp_end=True).num_rows
     assert whole["packets"].to_numpy().sum() == 9000
-
-
-def test_the_page_of_scale_is_written_from_its_results() -> None:
-    """docs/scale.md says what scale.json holds, nothing else, and its model is the formula that it shows."""
-    page = importlib.import_module("scale_page")
-    results = json.loads((BENCHMARKS / "scale.json").read_text())
-    assert page.PAGE.read_text(encoding="utf-8") == page.page(results)
-    costs = results["costs"]
-    assert costs["largest_error"] < 0.25
-    run = results["linearity"][-1]
-    assert page.predicted(costs, 0, 0, 0) == costs["start_s"]
-    told = page.predicted(costs, run["packets"], run["flows"], run["bytes"])
-    assert f"{told:.1f} ({told / run['seconds'] - 1:+.0%})" in page.page(results)

@@ -72,6 +72,8 @@ def test_what_is_not_run() -> None:
     """The blocks that no test runs are these few, and at most one in twenty."""
     left_out = [(page.name, block) for page in PAGES for block in blocks(page) if block.mark == "no-run"]
     assert [(name, block.text.split()[0]) for name, block in left_out] == [
+        ("storage.md", "flowgauge"),
+        ("storage.md", "import"),
         ("README.md", "apt-get"),
         ("CONTRIBUTING.md", "make"),
     ]
