@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import secrets
 from pathlib import Path
@@ -80,6 +81,8 @@ def cut_traces(draw: st.DrawFn) -> list[bytes]:
     return [capture(piece) for piece in pieces if piece]
 
 
+@pytest.mark.slow
+@pytest.mark.compiled  # all groups as plain Python take minutes
 @strategies.examples(30)
 @given(cut_traces(), strategies.options(), st.sampled_from([[1], [2], [3, 1]]))
 def test_a_checkpoint_at_every_border_changes_nothing(
@@ -90,6 +93,7 @@ def test_a_checkpoint_at_every_border_changes_nothing(
     expected = undisturbed(captures, **options)
     found = interrupted(captures, threads, **options)
     assert found == expected
+    gc.collect()  # tables with all groups are large
 
 
 def test_fragments_wait_across_the_border() -> None:
