@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import io
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,14 @@ from meters import LIBRARY
 from packets import capture, eth, ip4, sent, udp
 
 FEATURES = tuple(group for group in GROUPS if group != "where") if LIBRARY else DEFAULT_FEATURES
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _each_capture_is_a_chunk() -> Iterator[None]:
+    """So that there is a border behind each of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flowgauge.run, "_TOGETHER", 1)
+        yield
 
 
 def new_run(captures: list[bytes], threads: int = 1, **options: Any) -> Run:
