@@ -184,6 +184,7 @@ def test_a_sealed_checkpoint_needs_the_key() -> None:
 @pytest.fixture
 def stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The checkpoint of a run that was stopped behind its first chunk."""
+    monkeypatch.setattr(flowgauge.run, "_TOGETHER", 1 << 23)
     monkeypatch.setattr(flowgauge.run, "_MOST_TOGETHER", 4)
     write_captures(tmp_path / "in", 10)
     asked = iter(range(6))
