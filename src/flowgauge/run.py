@@ -116,7 +116,7 @@ class Run:
         self._labels = self._read_labels(glances, label_strict)
         if rules is not None or any(seen.has_processes for seen in glances):
             self.config = make_config(features=[*self.config.features, PROCESS], **options)
-        stored = [_stored_size(capture) for capture in self.found.captures]
+        stored = [stored_size(capture) for capture in self.found.captures]
         self._stored = None if None in stored else [size or 0 for size in stored]
         self._turning = threading.Lock()
         self._last_progress = time.monotonic()
@@ -230,7 +230,7 @@ class Run:
         if self._finds_offset and self.truth is not None:
             self._find_offset(self.truth)
         chunks = [Chunk(number, jobs) for number, jobs in enumerate(self.planned)][done:]
-        self.lanes[0].before = sum(_stored_size(job.capture) or 0 for jobs in self.planned[:done] for job in jobs)
+        self.lanes[0].before = sum(stored_size(job.capture) or 0 for jobs in self.planned[:done] for job in jobs)
         try:
             if self._side_by_side > 1 and len(chunks) > 1:
                 yield from self._in_lanes(chunks, rows)
@@ -284,7 +284,7 @@ class Run:
         """All captures in reading order, some at a time: the chunks, whatever the number of threads."""
         by_name = self.labeller is not None
         ordered = [Job(n, capture, labels, by_name) for n, (capture, labels) in enumerate(self._ordered())]
-        sizes = [_stored_size(job.capture) for job in ordered]
+        sizes = [stored_size(job.capture) for job in ordered]
         chunks: list[list[Job]] = []
         room = 0
         for job, size in zip(ordered, sizes, strict=True):
@@ -425,7 +425,7 @@ def _check_twice(found: Found) -> None:
         )
 
 
-def _stored_size(capture: CaptureInput) -> int | None:
+def stored_size(capture: CaptureInput) -> int | None:
     """Bytes of a capture as it is stored; None where that is not known before it is read."""
     source: Any = capture.source
     if is_url(capture.source):

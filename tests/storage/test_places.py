@@ -32,7 +32,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "here":
         return str(tmp_path)
     if request.param == "memory":
-        return f"memory://root/{tmp_path.name}"
+        return f"memory://place/{tmp_path.name}"
     return storage.join(request.getfixturevalue("bucket"), "sub")
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 
 from flowgauge.cli.group import DONE, INPUT_FAILED, INTERRUPTED, say
-from flowgauge.cli.options import metering
+from flowgauge.cli.options import JsonSummary, Label, LabelSplit, LabelStrict, Quiet, Strict, metering
 from flowgauge.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -38,17 +38,9 @@ def extract(
             "destination: kafka://…, postgresql://…, clickhouse://…, ipfix://…, flows.duckdb.",
         ),
     ] = None,
-    label: Annotated[
-        str | None,
-        typer.Option(metavar="TEMPLATE", help="Labels from the path's end, e.g. '{app}_{action}_*.pcap'."),
-    ] = None,
-    label_split: Annotated[
-        str | None,
-        typer.Option(metavar="SEP:APP:ACTION", help="Labels from positions of the file's name, e.g. _:2:4."),
-    ] = None,
-    label_strict: Annotated[
-        bool, typer.Option("--label-strict", help="Stop before reading where a file has no label.")
-    ] = False,
+    label: Label = None,
+    label_split: LabelSplit = None,
+    label_strict: LabelStrict = False,
     rules: Annotated[
         str | None,
         typer.Option(metavar="FILE.csv", help="Labels by packet filters, as pcapML's rules: BPF:<filter>,<label>."),
@@ -70,7 +62,7 @@ def extract(
     threads: Annotated[
         int | None, typer.Option(metavar="N", help="Threads to read and meter with [the processors there are].")
     ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where a capture is cut off.")] = False,
+    strict: Strict = False,
     format: Annotated[
         str | None,
         typer.Option(metavar="csv|parquet|arrow|jsonl|zeek", help="Format, where the output's extension does not say."),
@@ -89,8 +81,8 @@ def extract(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a run into a data set (-o flows/) that was stopped.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress, notes and summary.")] = False,
-    json_summary: Annotated[bool, typer.Option("--json-summary", help="The summary as one JSON object.")] = False,
+    quiet: Quiet = False,
+    json_summary: JsonSummary = False,
 ) -> None:
     """Turn captures into flow records, one row per flow.
 

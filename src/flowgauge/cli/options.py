@@ -22,6 +22,20 @@ FilterExpression = Annotated[
     typer.Option("--filter", "-f", metavar="EXPRESSION", help="Only packets that tcpdump selects by it."),
 ]
 
+# What extract and packets are given alike: labels of captures, and what is said of the run.
+Label = Annotated[
+    str | None,
+    typer.Option(metavar="TEMPLATE", help="Labels from the path's end, e.g. '{app}_{action}_*.pcap'."),
+]
+LabelSplit = Annotated[
+    str | None,
+    typer.Option(metavar="SEP:APP:ACTION", help="Labels from positions of the file's name, e.g. _:2:4."),
+]
+LabelStrict = Annotated[bool, typer.Option("--label-strict", help="Stop before reading where a file has no label.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Exit with 1 where a capture is cut off.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, notes and summary.")]
+JsonSummary = Annotated[bool, typer.Option("--json-summary", help="The summary as one JSON object.")]
+
 
 # The parameters are the options.
 def _metering(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flowgauge.cli.group import DONE, INPUT_FAILED, INTERRUPTED, say
-from flowgauge.cli.options import FilterExpression
+from flowgauge.cli.options import FilterExpression, JsonSummary, Label, LabelSplit, LabelStrict, Quiet, Strict
 from flowgauge.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -42,18 +42,10 @@ def packets(
     tunnels: Annotated[
         str | None, typer.Option(metavar="inner|outer", help="Which packet of a tunnel has the columns [inner].")
     ] = None,
-    label: Annotated[
-        str | None,
-        typer.Option(metavar="TEMPLATE", help="Labels from the path's end, e.g. '{app}_{action}_*.pcap'."),
-    ] = None,
-    label_split: Annotated[
-        str | None,
-        typer.Option(metavar="SEP:APP:ACTION", help="Labels from positions of the file's name, e.g. _:2:4."),
-    ] = None,
-    label_strict: Annotated[
-        bool, typer.Option("--label-strict", help="Stop before reading where a file has no label.")
-    ] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where a capture is cut off.")] = False,
+    label: Label = None,
+    label_split: LabelSplit = None,
+    label_strict: LabelStrict = False,
+    strict: Strict = False,
     format: Annotated[
         str | None,
         typer.Option(metavar="csv|parquet|arrow|jsonl", help="Format, where the output's extension does not say."),
@@ -61,8 +53,8 @@ def packets(
     compression: Annotated[
         str | None, typer.Option(metavar="zstd|lz4", help="Compression of Parquet: smaller, or faster [zstd].")
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress, notes and summary.")] = False,
-    json_summary: Annotated[bool, typer.Option("--json-summary", help="The summary as one JSON object.")] = False,
+    quiet: Quiet = False,
+    json_summary: JsonSummary = False,
 ) -> None:
     """Turn captures into a table of packets, one row per packet, in their order.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -20,7 +19,7 @@ from flowgauge.labels import make_labeller
 from flowgauge.labels.inside import label_of
 from flowgauge.packettable.build import PacketBuilder
 from flowgauge.packettable.columns import VERSION, packet_columns, packet_schema
-from flowgauge.run import Hooks, Progress
+from flowgauge.run import Hooks, Progress, stored_size
 from flowgauge.sources.capture import Capture, glance, open_capture
 from flowgauge.sources.clock import Clock
 from flowgauge.sources.discover import CaptureInput, find_captures
@@ -180,7 +179,7 @@ class PacketRun:
         if self._hooks.progress is None or now - self._last_progress < _PROGRESS_SECONDS:
             return
         self._last_progress = now
-        sizes = [_stored_size(capture) for capture in self._found.captures]
+        sizes = [stored_size(capture) for capture in self._found.captures]
         total = None if None in sizes else sum(size or 0 for size in sizes)
         self._hooks.progress(Progress(self._bytes_before + capture.position, total, self.stats.rows, 0, name))
 
@@ -198,13 +197,6 @@ class PacketRun:
         stats.counters["ip_length_lies"] = decoder.length_lies
         if self._duplicates is not None:
             stats.counters |= self._duplicates.counters
-
-
-def _stored_size(capture: CaptureInput) -> int | None:
-    try:
-        return os.path.getsize(capture.source)  # type: ignore[arg-type]
-    except (OSError, TypeError):
-        return None
 
 
 def _unsupported(capture: Capture, name: str) -> UnsupportedLinkType:
