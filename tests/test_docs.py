@@ -28,6 +28,7 @@ HELPED = re.compile(r"^ +(?:-\w, )?(--[a-z][a-z-]+)", re.MULTILINE)  # where --h
 @pytest.fixture
 def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)  # as in an activated environment
     return Session(tmp_path)
 
 

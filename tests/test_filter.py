@@ -102,7 +102,7 @@ def test_a_run_in_which_nothing_passes_can_be_stopped() -> None:
         asked.append(0)
         return len(asked) == 2
 
-    stats = _stats(content, filter="tcp", should_stop=should_stop)
+    stats = _stats(content, filter="tcp", should_stop=should_stop, threads=1)
     assert stats.interrupted
     assert 0 < stats.reasons["filtered"] == stats.packets < 200
 

@@ -70,7 +70,7 @@ class SynFlood(io.RawIOBase):
 @pytest.mark.compiled
 def test_a_syn_flood_is_metered_in_bounded_memory() -> None:
     """Millions of attempts at a limit of half a million: each is a record, and the table grows no further."""
-    run = Run(SynFlood(), Hooks(), max_flows=LIMIT)
+    run = Run(SynFlood(), Hooks(), max_flows=LIMIT, threads=1)
     ended: Counter[str] = Counter()
     packets = largest = 0
     for batch in run.batches():

@@ -143,10 +143,11 @@ def test_idle_flows_end_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     source = LiveCapture(ring)  # type: ignore[arg-type]
     turns: list[int] = []
     run = Run(source, Hooks(turn=lambda: turns.append(1), should_stop=lambda: len(turns) > 4), idle_timeout=5.0)  # type: ignore[arg-type]
-    first = next(run.batches())
+    batches = run.batches()
+    first = next(batches)
     assert [row["end_reason"] for row in first.to_pylist()] == ["idle"]
     assert len(turns) == 1  # at the first turn without a packet
-    assert run.stats.packets == 1
+    assert (run.packets, list(batches)) == (1, [])
 
 
 def test_a_ring_that_cannot_be_is_a_failure_and_closed() -> None:
