@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from flowgauge.behind import IN_USE, MeterBehind
 from flowgauge.captureinfo import link_name
 from flowgauge.config import MeterConfig
 from flowgauge.decode import Decoder
@@ -22,7 +23,7 @@ from flowgauge.labels.inside import label_of, marks_of
 from flowgauge.labels.process import INSIDE, NAME, ProcessLabels
 from flowgauge.labels.rules import read_rules
 from flowgauge.meter import Meter
-from flowgauge.shards import IN_USE, ShardedMeter
+from flowgauge.shards import ShardedMeter
 from flowgauge.snapshot import Snapshot, restored
 from flowgauge.sources.capture import Capture, open_capture
 from flowgauge.sources.clock import Clock
@@ -87,12 +88,12 @@ class Chunk:
 
 
 class Lane:
-    """Captures in, batches of records out; with `shards`, flows are built in so many threads.
+    """Captures in, batches of records out, by one thread that reads and decodes, and others that meter.
 
     `stats` are the counts so far; those of the meter and the decoder are in :meth:`totals`.
     """
 
-    def __init__(self, plan: Plan, shards: int = 1) -> None:
+    def __init__(self, plan: Plan, threads: int = 1) -> None:
         config = plan.config
         self._plan = plan
         self._turn: Callable[[Lane, str], None] = _nothing
@@ -104,8 +105,10 @@ class Lane:
         self.rules = _compiled(plan.rules, self.processes)
         self._truth = None if plan.truth is None else plan.truth.apart()
         made = (config, plan.labels, self.watch, plan.extras, self.processes, self._truth)
-        self.shards = shards
-        self.meter: Any = Meter(*made) if shards == 1 else ShardedMeter(shards, *made)
+        self.threads = threads
+        self.meter: Any = (
+            ShardedMeter(threads - 1, *made) if threads > 2 else (Meter if threads == 1 else MeterBehind)(*made)
+        )
         self.decoder = Decoder(config.tunnels)
         self.duplicates = Estimate() if config.dedup is None else Removal(config.dedup)
         self.filter = None if config.filter is None else Filter(config.filter)
@@ -114,7 +117,7 @@ class Lane:
         self._begins = True  # whether another trace begins with the next capture
         window = config.reorder
         self.reorder = None if window is None else Reorder(window, self._clock, spans=plan.join)
-        self._in_use = 1 if shards == 1 else IN_USE
+        self._in_use = 1 if threads == 1 else IN_USE
         self._batches = [make_batch(plan.rows) for _ in range(self._in_use)]
 
     @property
@@ -176,11 +179,11 @@ class Lane:
         parts = {"clock": self._clock, "meter": self.meter, "duplicates": self.duplicates}
         others = {"reorder": self.reorder, "processes": self.processes}
         parts |= {name: part for name, part in others.items() if part is not None}
-        own = {"shards": self.shards, "begins": self._begins, "seed": self.decoder.seed}
+        own = {"threads": self.threads, "begins": self._begins, "seed": self.decoder.seed}
         return own | {name: part.snapshot() for name, part in parts.items()}
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Go on behind a snapshot of a lane with the same plan and as many shards; this one has read nothing."""
+        """Go on behind a snapshot of a lane with the same plan and as many threads; this one has read nothing."""
         self._begins = snapshot["begins"]
         self.decoder.seed = restored(snapshot, "seed", self.decoder.seed.dtype).copy()
         self._clock.restore(snapshot["clock"])

@@ -120,16 +120,16 @@ class Run:
         self._stored = None if None in stored else [size or 0 for size in stored]
         self._turning = threading.Lock()
         self._last_progress = time.monotonic()
-        self._side_by_side, self._shards = self._threads(threads)
-        self.threads = self._side_by_side * self._shards
+        self._side_by_side, self._of_each = self._threads(threads)
+        self.threads = self._side_by_side * self._of_each
         times = _LARGER if self.threads > 1 else 1
         sizes = (rows or times * BATCH_ROWS, times * BUFFER_BYTES)
         plan = (self.label_fields, self.schema.extras, self.truth, rules, join, *sizes, hooks.should_stop)
         self._plan = Plan(self.config, *plan)
-        self.lanes = [Lane(self._plan, self._shards)]
+        self.lanes = [Lane(self._plan, self._of_each)]
 
     def _threads(self, threads: int | None) -> tuple[int, int]:
-        """How many captures are read side by side, and how many threads meter each."""
+        """How many captures are read side by side, and how many threads each takes."""
         captures = self.found.captures
         if threads is not None and not 1 <= threads <= MOST_THREADS:
             raise ConfigError(f"threads is a number from 1 to {MOST_THREADS}, not {threads!r}")
@@ -247,11 +247,11 @@ class Run:
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go on behind a snapshot, with as many threads as it was made by; before :meth:`chunks`."""
-        shards = int(snapshot["shards"])
-        if shards != self._shards:
+        threads = int(snapshot["threads"])
+        if threads != self._of_each:
             self.lanes[0].close()
-            self._shards = self.threads = shards
-            self.lanes = [Lane(self._plan, shards)]
+            self._of_each = self.threads = threads
+            self.lanes = [Lane(self._plan, threads)]
         self.lanes[0].restore(snapshot)
 
     def _one_by_one(self, chunks: list[Chunk], rows: int, cut: bool) -> Iterator[Chunk]:
@@ -266,7 +266,7 @@ class Run:
 
     def _in_lanes(self, chunks: list[Chunk], rows: int) -> Iterator[Chunk]:
         more = min(self._side_by_side, len(chunks)) - 1
-        self.lanes += [Lane(self._plan, self._shards) for _ in range(more)]
+        self.lanes += [Lane(self._plan, self._of_each) for _ in range(more)]
         numbering = Numbering(rows)
         workers = [functools.partial(self._work, lane, chunks) for lane in self.lanes]
         for place, batches in in_order(workers, range(len(chunks)), _AHEAD, self._goes_on):

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from flowgauge.behind import IN_USE
 from flowgauge.config import MeterConfig
 from flowgauge.fragments import FragmentStage
 from flowgauge.kernels.packet import PacketBatch, make_batch
@@ -24,9 +25,6 @@ from flowgauge.records import Labels
 from flowgauge.snapshot import Snapshot, fill
 from flowgauge.stopwatch import Stopwatch
 from flowgauge.table import order_of
-
-IN_USE = 3
-"""Batches of packets, with their bytes, that shards may be at work on while the next one is read."""
 
 _MOST_WAITING = 1 << 17  # packets after which what has left is asked for, at the next boundary
 _NO_BYTES: NDArray[np.uint8] = np.zeros(0, np.uint8)

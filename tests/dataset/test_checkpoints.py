@@ -172,7 +172,7 @@ def test_a_sealed_checkpoint_needs_the_key() -> None:
     snapshot = a_run().snapshot()
     data = pack(snapshot, Seal(bytes(32)))
     assert b"values" in pack(snapshot, None) and b"values" not in data
-    assert unpack(data, Seal(bytes(32)))["shards"] == 1
+    assert unpack(data, Seal(bytes(32)))["threads"] == 1
     for seal, bytes_ in ((Seal(b"1" * 32), data), (Seal(bytes(32)), data[:-1]), (None, data)):
         with pytest.raises(CheckpointError, match="damaged"):
             unpack(bytes_, seal)
