@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from flowgauge.kernels.packet import make_batch
 from flowgauge.sources.capture import Capture, open_capture
+from flowgauge.sources.window import BUFFER_BYTES, Buffers
 
 
 class Row(NamedTuple):
@@ -23,10 +24,13 @@ class Row(NamedTuple):
     epoch: int
 
 
-def read_rows(source: Any, *, rows: int = 64, **options: Any) -> tuple[list[Row], Capture]:
+def read_rows(
+    source: Any, *, rows: int = 64, buffer_bytes: int = BUFFER_BYTES, **options: Any
+) -> tuple[list[Row], Capture]:
     """Every row of a capture given as bytes, path or file object, and the closed capture."""
     batch = _batch(rows)
     found: list[Row] = []
+    options["buffers"] = Buffers(buffer_bytes)
     with open_capture(io.BytesIO(source) if isinstance(source, bytes) else source, **options) as capture:
         while count := capture.read(batch):
             found += [_row(packet, capture.buffer) for packet in batch.packets[:count]]

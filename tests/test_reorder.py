@@ -20,6 +20,7 @@ from flowgauge.sources import reorder
 from flowgauge.sources.capture import open_capture
 from flowgauge.sources.clock import Clock
 from flowgauge.sources.reorder import Reorder
+from flowgauge.sources.window import Buffers
 from meters import Meter, Result, by_oracle, by_package, by_package_joined, differences, joined
 from packets import HOUR, SECOND, START, A, B, Sent, capture, eth, icmp, ip4, sent, tcp, udp
 
@@ -389,7 +390,7 @@ def test_rows_are_delivered_as_they_leave() -> None:
     seen = []
     with (
         mock.patch.multiple(reorder, _FIRST_ENTRIES=8, _FIRST_BYTES=64),
-        open_capture(io.BytesIO(write_pcap(frames)), timed=False, buffer_bytes=1024) as source,
+        open_capture(io.BytesIO(write_pcap(frames)), timed=False, buffers=Buffers(1024)) as source,
     ):
         stage = Reorder(0.004, Clock())
         stage.begin(source, 3)

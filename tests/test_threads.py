@@ -284,10 +284,10 @@ def test_packets_stay_where_they_are_for_as_long_as_they_are_kept() -> None:
     """The bytes of a batch are still there when so many batches have been read after it."""
     from flowgauge.kernels.packet import make_batch
     from flowgauge.sources.capture import open_capture
+    from flowgauge.sources.window import Buffers
 
     frames = [Sent(START + n * SECOND, bytes([n % 251]) * 1000, 1000) for n in range(100)]
-    with open_capture(io.BytesIO(capture(frames)), buffer_bytes=1 << 14) as reader:
-        reader.keep(3)
+    with open_capture(io.BytesIO(capture(frames)), buffers=Buffers(1 << 14, 3)) as reader:
         seen: list[tuple[Any, Any]] = []
         batches = [make_batch(16) for _ in range(3)]
         for batch in itertools.cycle(batches):

@@ -32,6 +32,7 @@ from flowgauge.sources.filters import Filter
 from flowgauge.sources.live import LiveSource
 from flowgauge.sources.reorder import Reorder
 from flowgauge.sources.rules import RuleLabels
+from flowgauge.sources.window import Buffers
 from flowgauge.stats import Counted, RunStats, since
 from flowgauge.stopwatch import Stopwatch
 
@@ -118,6 +119,7 @@ class Lane:
         window = config.reorder
         self.reorder = None if window is None else Reorder(window, self._clock, spans=plan.join)
         self._in_use = 1 if threads == 1 else IN_USE
+        self._buffers = Buffers(plan.buffer_bytes, self._in_use)
         self._batches = [make_batch(plan.rows) for _ in range(self._in_use)]
 
     @property
@@ -208,17 +210,8 @@ class Lane:
             source.begin(self._clock, self.filter)
             return source
         timed, labels, rules = self.reorder is None, self.processes, self.rules
-        capture = open_capture(
-            source,
-            self._clock,
-            timed=timed,
-            filter=self.filter,
-            labels=labels,
-            rules=rules,
-            buffer_bytes=self._plan.buffer_bytes,
-        )
-        capture.keep(self._in_use)
-        return capture
+        given: dict[str, Any] = {"filter": self.filter, "labels": labels, "rules": rules, "buffers": self._buffers}
+        return open_capture(source, self._clock, timed=timed, **given)
 
     def _loop(self, capture: Capture | LiveSource, source: CaptureInput) -> Iterator[pa.RecordBatch]:
         stats = self.stats

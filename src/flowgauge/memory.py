@@ -17,7 +17,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from flowgauge.kernels.packet import CACHE_LINE
 
-_KEPT_BYTES = 1 << 26
+_KEPT_BYTES = 1 << 28
 
 
 def _references(blocks: list[NDArray[np.uint8]]) -> list[int]:

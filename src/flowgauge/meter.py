@@ -26,8 +26,10 @@ from flowgauge.table import FlowTable, Left
 
 _NO_BYTES: NDArray[np.uint8] = np.zeros(0, np.uint8)
 
-BATCH_ROWS = 8192
-"""Records in each batch but the last, however many have ended at once."""
+BATCH_ROWS = 32_768
+"""Records in each batch but the last, however many have ended at once; less where their states are large."""
+
+_BATCH_BYTES, _FEWEST_ROWS = 1 << 25, 8192
 
 
 class Meter:
@@ -36,7 +38,7 @@ class Meter:
     Call :meth:`begin_capture` before the packets of each file, :meth:`feed` with every batch,
     :meth:`end_capture` where a trace ends, and :meth:`flush` at the end. `processes` are the labels whose
     numbers packets have, `watch` holds the time spent in each stage, `ended` the records written by end
-    reason, `flows` the flows among them.
+    reason, `flows` the flows among them, `batch_rows` are the records in each batch but the last.
     """
 
     def __init__(
@@ -52,6 +54,8 @@ class Meter:
         self.features = make_features(self.config)
         self.table = FlowTable(self.config, [layout for feature in self.features for layout in feature.states])
         self.records = RecordBuilder(self.config, self.features, labels, extras, processes, truth)
+        fitting = _BATCH_BYTES // self.table.record_bytes
+        self.batch_rows = min(BATCH_ROWS, max(_FEWEST_ROWS, fitting))
         self.watch = watch or Stopwatch()
         self.ended: Counter[str] = Counter()
         self.flows = 0
@@ -115,11 +119,11 @@ class Meter:
             self.watch.lap("fragments")
             self._meter(part, count, data)
         self.watch.lap("fragments")
-        if len(self._left) + self.table.count("ended") < BATCH_ROWS:
+        if len(self._left) + self.table.count("ended") < self.batch_rows:
             return []
         if self.table.count("epoch") == self._drained_epoch:
             return []
-        return list(self._drain(BATCH_ROWS))
+        return list(self._drain(self.batch_rows))
 
     def feed_placed(self, batch: PacketBatch, rows: int, data: NDArray[np.uint8]) -> None:
         """Meter rows whose fragments are in their places; what has left is to be asked for by :meth:`left`."""
@@ -214,12 +218,12 @@ class Meter:
             self.watch.lap(feature.name)
 
     def _drain(self, fewest: int) -> Iterator[pa.RecordBatch]:
-        """Batches of BATCH_ROWS records, and one of the rest where those are at least `fewest`."""
+        """Batches of `batch_rows` records, and one of the rest where those are at least `fewest`."""
         self._drained_epoch = self.table.count("epoch")
         self.watch.start()
         self._left = np.concatenate((self._left, self.table.ended().slots))
         while len(self._left) >= fewest:
-            slots, self._left = self._left[:BATCH_ROWS], self._left[BATCH_ROWS:]
+            slots, self._left = self._left[: self.batch_rows], self._left[self.batch_rows :]
             yield self.build(slots)
             self.watch.start()
 

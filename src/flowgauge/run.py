@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 _PROGRESS_SECONDS = 0.1
 _WORTH_THREADS = 1 << 23  # stored bytes; less is metered before the threads are there
-_LARGER = 4  # times the rows and bytes of a batch where there are threads: they would wait for each other more often
+_LARGER = 4  # times what a batch holds where there are threads: with small ones they wait for each other too often
 _TOGETHER, _MOST_TOGETHER = 1 << 23, 64  # stored bytes and number of captures that one lane takes at a time
 _AHEAD = 8  # batches of a capture, or to be written, that wait for their turn
 _NEW_CACHE = "compiling kernels, once on this machine (30 to 60 s) …"

@@ -19,7 +19,6 @@ from flowgauge.kernels.packet import PacketBatch, make_batch
 from flowgauge.kernels.sharding import TRACE, choose_shards, take_shard
 from flowgauge.labels.background import Marks
 from flowgauge.labels.process import NAME, ProcessLabels
-from flowgauge.meter import BATCH_ROWS as RECORDS
 from flowgauge.meter import Meter, hide_bytes
 from flowgauge.records import Labels
 from flowgauge.snapshot import Snapshot, fill
@@ -176,7 +175,7 @@ class ShardedMeter:
             _finish(self._working.popleft())
         self.watch.lap("shards")
         self._waiting += rows
-        return list(self._drain(RECORDS)) if boundaries and self._waiting >= _MOST_WAITING else []
+        return list(self._drain(self._meters[0].batch_rows)) if boundaries and self._waiting >= _MOST_WAITING else []
 
     def _share_out(self, part: PacketBatch, rows: int, data: NDArray[np.uint8]) -> tuple[int, list[Future[Any]]]:
         """Have the shards meter these rows; how many boundaries there are, and what is to be waited for."""
@@ -213,7 +212,7 @@ class ShardedMeter:
         counts = [len(left.slots) for left in lefts]
         order = order_of(*(np.concatenate(values) for values in zip(*(left[1:] for left in lefts), strict=True)))
         shard_of = np.repeat(np.arange(len(counts)), counts)[order]
-        size, done = RECORDS * len(self._shards), np.zeros(len(counts), np.int64)
+        size, done = self._meters[0].batch_rows, np.zeros(len(counts), np.int64)
         for begin in range(0, len(order), size):
             owners = shard_of[begin : begin + size]
             if len(owners) < fewest:

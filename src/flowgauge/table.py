@@ -138,6 +138,11 @@ class FlowTable:
         return int(self.state.fresh_slot - self.state.free_slots)
 
     @property
+    def record_bytes(self) -> int:
+        """What a record and its states take."""
+        return int(self.flows.itemsize + sum(array.nbytes // len(array) for array in self.states))
+
+    @property
     def nbytes(self) -> int:
         """Bytes of all arrays that grow with the number of flows."""
         arrays = self.arrays

@@ -17,7 +17,7 @@ from flowgauge.kernels.pcap import walk_pcap
 from flowgauge.kernels.pcapng import walk_pcapng
 from flowgauge.sources import pcap
 from flowgauge.sources.capture import MIN_ROWS, first_time, open_capture
-from flowgauge.sources.window import BUFFER_BYTES
+from flowgauge.sources.window import BUFFER_BYTES, Buffers
 from reading import packets, read_rows
 
 SECOND = 1_000_000_000
@@ -114,7 +114,7 @@ def test_position_grows_to_size(tmp_path):
     path.write_bytes(CONTAINERS["pcap"])
     batch = make_batch(MIN_ROWS)
     seen = []
-    with open_capture(path, buffer_bytes=4096) as capture:
+    with open_capture(path, buffers=Buffers(4096)) as capture:
         while capture.read(batch):
             seen.append(capture.position)
     assert seen == sorted(seen)

@@ -20,6 +20,7 @@ from flowgauge.errors import ConfigError, MissingDependency
 from flowgauge.kernels._jit import JIT
 from flowgauge.sources import libpcap
 from flowgauge.sources.filters import Filter, Program, compile_filter
+from flowgauge.sources.window import Buffers
 from packets import (
     NULL,
     RAW_IP,
@@ -263,7 +264,7 @@ def test_steps_end_where_nothing_passes() -> None:
 
     source = io.BytesIO(write_pcap([sent(0, eth(ip4(udp(1, 2, bytes(1000)))))] * 100))
     steps = 0
-    with open_capture(source, filter=Filter("tcp"), buffer_bytes=8192) as capture:
+    with open_capture(source, filter=Filter("tcp"), buffers=Buffers(8192)) as capture:
         while not capture.over:
             assert list(capture.steps(make_batch(64))) == []
             steps += 1

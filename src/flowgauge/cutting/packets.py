@@ -30,7 +30,7 @@ from flowgauge.sources.capture import Capture, open_capture
 from flowgauge.sources.pcapng import BYTE_ORDERS, SECTION_OPTIONS
 from flowgauge.sources.processes import options
 from flowgauge.sources.streams import open_stream
-from flowgauge.sources.window import Window
+from flowgauge.sources.window import Buffers, Window
 
 _BUFFER_BYTES = 1 << 21
 _CAPTURES = (".pcap", ".pcapng", ".cap", ".dmp")
@@ -112,7 +112,7 @@ def _write_file(captures: list[Marked], to: str | os.PathLike[str] | IO[bytes]) 
 def _have_same_label(captures: list[Marked]) -> bool:
     inside = []
     for marked in captures:
-        with open_capture(marked.path, timed=False, buffer_bytes=1 << 16) as capture:
+        with open_capture(marked.path, timed=False, buffers=Buffers(1 << 16)) as capture:
             inside.append(capture.inside)
     return all(said == inside[0] for said in inside)
 

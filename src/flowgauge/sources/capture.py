@@ -22,7 +22,7 @@ from flowgauge.sources import pcap, pcapng
 from flowgauge.sources.clock import Clock
 from flowgauge.sources.envelopes import FrameLabels
 from flowgauge.sources.streams import Source, Stream, open_stream
-from flowgauge.sources.window import BUFFER_BYTES, Interface, Window
+from flowgauge.sources.window import Buffers, Interface, Window
 
 if TYPE_CHECKING:
     from flowgauge.labels.process import ProcessLabels
@@ -86,7 +86,7 @@ class Capture:
         self,
         stream: Stream,
         clock: Clock | None,
-        buffer_bytes: int = BUFFER_BYTES,
+        buffers: Buffers | None = None,
         filter: Filter | None = None,
         labels: ProcessLabels | None = None,
         rules: RuleLabels | None = None,
@@ -101,7 +101,7 @@ class Capture:
         self._filter = filter
         self._stream = stream
         self._clock = clock
-        self._window = Window(stream, buffer_bytes)
+        self._window = Window(stream, buffers)
         self._rules = rules
         self._frame_labels = FrameLabels(labels)
         self._reader = _reader(self._window, labels)
@@ -135,7 +135,7 @@ class Capture:
 
     @property
     def buffer(self) -> NDArray[np.uint8]:
-        """The bytes of the rows of the last read, valid until the next."""
+        """The bytes of the rows of the last read, valid until as many reads more as there are buffers."""
         return self._window.data
 
     @property
@@ -262,10 +262,6 @@ class Capture:
         """Go on with what is read next, whose first byte is at this offset of the input, behind so many frames."""
         self._window.jump(offset, frames)
 
-    def keep(self, reads: int) -> None:
-        """Let `buffer` stay as it is until so many reads (or rounds of steps) have begun after its own."""
-        self._window.keep(reads)
-
     def close(self) -> None:
         """Close the file, if it was opened from a path."""
         self._stream.close()
@@ -300,7 +296,7 @@ def open_capture(
     filter: Filter | None = None,
     labels: ProcessLabels | None = None,
     rules: RuleLabels | None = None,
-    buffer_bytes: int = BUFFER_BYTES,
+    buffers: Buffers | None = None,
 ) -> Capture:
     """Open a path, the URL of a storage, "-" (standard input) or a binary file object, of any known compression.
 
@@ -308,11 +304,12 @@ def open_capture(
     stay as recorded, and the fields of the clock are not filled. What does not pass `filter` is as though it
     were not there, but for the numbers and offsets of the other frames. Packets get the numbers, of `labels`, of what
     the capture says of their processes, or of what the `rules` say, which win.
+    `buffers` are those of the captures before, which nobody reads any more; by default there is one.
     Raises NotACapture, or SourceError where the input cannot be read.
     """
     stream = open_stream(source)
     try:
-        return Capture(stream, clock or Clock() if timed else None, buffer_bytes, filter, labels, rules)
+        return Capture(stream, clock or Clock() if timed else None, buffers, filter, labels, rules)
     except BaseException:
         stream.close()
         raise
@@ -379,14 +376,14 @@ def _is_pipe(path: str | os.PathLike[str]) -> bool:
 
 def _first_time(source: Source) -> int | None:
     batch = make_batch(MIN_ROWS)
-    with open_capture(source, buffer_bytes=1 << 16) as capture:
+    with open_capture(source, buffers=Buffers(1 << 16)) as capture:
         return int(batch.packets[0].time) if capture.read(batch) else None
 
 
 def _glance(source: Source) -> Glance | None:
     if isinstance(source, (str, os.PathLike)) and not pcap.may_say_more(_head(source)):
         return None  # most captures are of this kind
-    with open_capture(source, timed=False, buffer_bytes=1 << 16) as capture:
+    with open_capture(source, timed=False, buffers=Buffers(1 << 16)) as capture:
         return Glance(capture.inside, capture.has_processes)
 
 

@@ -18,6 +18,7 @@ from flowgauge.errors import SourceError
 from flowgauge.kernels.pcap import NANOSECONDS, PcapLayout
 from flowgauge.sources.capture import open_capture
 from flowgauge.sources.pcap import FILE_HEADER
+from flowgauge.sources.window import Buffers
 
 IN_A_ROW = 16
 """Records behind each other that have to make sense."""
@@ -105,7 +106,7 @@ def layout_of(source: Any) -> PcapLayout | None:
     try:
         with (
             Piece(source) as piece,
-            open_capture(cast(BinaryIO, piece), timed=False, buffer_bytes=_SMALL_BUFFER) as capture,
+            open_capture(cast(BinaryIO, piece), timed=False, buffers=Buffers(_SMALL_BUFFER)) as capture,
         ):
             return capture.layout
     except SourceError:

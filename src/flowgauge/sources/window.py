@@ -25,16 +25,47 @@ class Interface(NamedTuple):
     resolution: str
 
 
+class Buffers:
+    """Memory that captures are read into, one capture after the other: `count` buffers that are used in turn, so that
+    the bytes of so many batches of rows stay where they are. `size` is a multiple of 4: what lies at such a multiple in
+    the input can lie so in a buffer, too."""
+
+    def __init__(self, size: int = BUFFER_BYTES, count: int = 1) -> None:
+        self.size = size
+        self._arrays = deque(np.empty(size, np.uint8) for _ in range(count))
+
+    @property
+    def current(self) -> NDArray[np.uint8]:
+        """The one in use."""
+        return self._arrays[0]
+
+    def renew(self) -> NDArray[np.uint8]:
+        """Go on to the next one, which is not smaller."""
+        needed = len(self.current)
+        self._arrays.rotate(-1)
+        return self.current if len(self.current) >= needed else self._grown(needed)
+
+    def double(self) -> NDArray[np.uint8]:
+        """Have twice as much place in the one in use, behind what is there."""
+        before = self.current
+        self._grown(2 * len(before))[: len(before)] = before
+        return self.current
+
+    def _grown(self, size: int) -> NDArray[np.uint8]:
+        self._arrays[0] = np.empty(size, np.uint8)
+        return self.current
+
+
 class Window:
     """A part of the input: `data[cursor.at:cursor.end]` is read and not yet walked.
 
-    `damage` says why the input ended early, `ended` that no byte follows. `size` is a multiple of 4:
-    what lies at such a multiple in the input can lie so in the buffer, too.
+    `damage` says why the input ended early, `ended` that no byte follows.
     """
 
-    def __init__(self, stream: Stream, size: int = BUFFER_BYTES) -> None:
+    def __init__(self, stream: Stream, buffers: Buffers | None = None) -> None:
         self.name = stream.name
-        self.data = np.empty(size, np.uint8)
+        self._buffers = buffers or Buffers()
+        self.data = self._buffers.current
         place = np.zeros(1, CURSOR)
         self.cursor = place.view(np.recarray)  # as kernels take it; slow from Python, so fields have views
         self._at, self._end, self._origin, self._row = (place[name] for name in ("at", "end", "origin", "row"))
@@ -42,8 +73,8 @@ class Window:
         self.ended = False
         self.damage: str | None = None
         self._stream = stream
+        size = self._buffers.size
         self._piece = PIECE_BYTES if size <= BUFFER_BYTES else size // _PIECES
-        self._others: deque[NDArray[np.uint8]] = deque()  # buffers that are used in turn with `data`
 
     @property
     def words(self) -> NDArray[np.uint32]:
@@ -110,17 +141,10 @@ class Window:
         """Whether there is no place behind the bytes that are read."""
         return int(self._end[0]) == len(self.data)
 
-    def keep(self, count: int) -> None:
-        """Use so many buffers in turn: the bytes of so many batches of rows stay where they are."""
-        self._others.extend(np.empty(len(self.data), np.uint8) for _ in range(count - 1))
-
     def _renew(self) -> NDArray[np.uint8]:
         """Go on in the next buffer; what there is stays in the one before, which is returned."""
         before = self.data
-        if self._others:
-            self._others.append(before)
-            following = self._others.popleft()
-            self.data = following if len(following) >= len(before) else np.empty(len(before), np.uint8)
+        self.data = self._buffers.renew()
         return before
 
     def restart(self) -> None:
@@ -158,9 +182,7 @@ class Window:
         """Read one more piece behind the bytes that are there; the buffer grows only where they fill it."""
         end = int(self._end[0])
         if end == len(self.data):
-            larger = np.empty(2 * end, np.uint8)
-            larger[:end] = self.data
-            self.data = larger
+            self.data = self._buffers.double()
         self._end[0] = end + self._more(self.data.data[end : end + self._piece])
 
     def _more(self, view: memoryview) -> int:

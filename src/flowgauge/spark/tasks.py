@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from flowgauge.duplicates import Estimate
 from flowgauge.fragments import FragmentStage
-from flowgauge.kernels.packet import PACKET
+from flowgauge.kernels.packet import BATCH_ROWS, PACKET
 from flowgauge.labels.inside import label_of, marks_of
 from flowgauge.labels.process import INSIDE, NAME, ProcessLabels
 from flowgauge.labels.rules import read_rules
@@ -205,7 +205,7 @@ class _Shard:
             self._begin_part(part)
         self._waiting.append(packets)
         self._rows += len(packets.packets) // PACKET.itemsize
-        if self._rows >= RECORDS:
+        if self._rows >= BATCH_ROWS:
             yield from self._feed()
 
     def _begin_part(self, part: int) -> None:
