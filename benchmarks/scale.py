@@ -7,9 +7,11 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import platform
+import select
 import statistics
 import subprocess
 import sys
@@ -22,13 +24,14 @@ from typing import Any
 import numpy as np
 from measure import RSS_UNIT, environment, run
 from scale_page import write_page
-from tiles import make_tile, trace_file, write_tiles
+from tiles import PIECE, trace_file
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "scale.json"
 FLOWGAUGE = [sys.executable, "-m", "flowgauge"]
 PACKETS = 2_000_000
 FILES = 8
+TIMES = 4  # each of the files, where threads are measured: a run is to last longer than its start
 LIMIT_S = 3600.0
 SIZES = (1_000_000, 10_000_000, 100_000_000)
 # Traces by which costs are told apart: packets a flow, and the bytes of a frame that are kept.
@@ -39,24 +42,23 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def snapped(packets: int, per_flow: int, snaplen: int) -> Path:
-    """A trace with so many packets a flow and bytes a frame, as a file."""
-    whole = trace_file("mix", packets, None if per_flow == 20 else packets // per_flow)
-    if snaplen >= 65535:
-        return whole
-    path = whole.with_name(f"{whole.stem}-{snaplen}.pcap")
+def trace(packets: int, per_flow: int = 20, snaplen: int = 65535) -> Path:
+    """A trace with so many packets a flow and bytes a frame, as a file: pieces of a million packets."""
+    path = HERE / "data" / f"tiles-{packets}-{per_flow}-{snaplen}.pcap"
     if not path.exists():
-        tile = make_tile(whole, packets, snaplen)
-        with open(path.with_suffix(".part"), "wb") as output:
-            write_tiles(tile, packets, output)
+        shape = ("--packets", str(packets), "--flows", str(PIECE // per_flow), "--snaplen", str(snaplen))
+        with open(path.with_suffix(".part"), "wb") as output:  # by another process: memory of this one counts in peaks
+            subprocess.run([sys.executable, str(HERE / "tiles.py"), *shape], stdout=output, check=True)
         path.with_suffix(".part").rename(path)
     return path
 
 
-def extract(inputs: Sequence[str], threads: int, *options: str) -> dict[str, Any]:
+def extract(inputs: Sequence[str], threads: int | None, *options: str) -> dict[str, Any]:
     """Seconds, those of processors and peak bytes of a run to Parquet, and its summary."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [*FLOWGAUGE, "extract", *inputs, "-o", f"{folder}/flows.parquet", "--threads", str(threads), *options]
+        command = [*FLOWGAUGE, "extract", *inputs, "-o", f"{folder}/flows.parquet", *options]
+        if threads is not None:
+            command += ["--threads", str(threads)]
         found = run([*command, "--json-summary"], LIMIT_S, environment())
     summary = json.loads(found.output[found.output.index("{") :].splitlines()[0])
     return {
@@ -69,7 +71,7 @@ def extract(inputs: Sequence[str], threads: int, *options: str) -> dict[str, Any
     }
 
 
-def best(runs: int, inputs: Sequence[str], threads: int, *options: str) -> dict[str, Any]:
+def best(runs: int, inputs: Sequence[str], threads: int | None, *options: str) -> dict[str, Any]:
     """The quickest of some runs: what others do on the machine only makes them slower."""
     return min((extract(inputs, threads, *options) for _ in range(runs)), key=lambda found: found["seconds"])
 
@@ -77,8 +79,8 @@ def best(runs: int, inputs: Sequence[str], threads: int, *options: str) -> dict[
 def costs(runs: int) -> dict[str, Any]:
     """Seconds of a start, and for a packet, a flow and a byte, on one core; and the runs that they are told by."""
     measured = [best(runs, [str(trace_file("one", 1))], 1)]
-    measured += [best(runs, [str(snapped(PACKETS, *shape))], 1) for shape in SHAPES]
-    measured += [best(runs, [str(snapped(PACKETS // 4, *shape))], 1) for shape in SHAPES]
+    for packets in (4 * PIECE, PIECE):
+        measured += [best(runs, [str(trace(packets, *shape))], 1) for shape in SHAPES]
     names = ("packets", "flows", "bytes")
     rows = np.array([[1.0, *(each[name] for name in names)] for each in measured])
     seconds = np.array([each["seconds"] for each in measured])
@@ -109,8 +111,7 @@ def _not_negative(rows: Any, values: Any) -> Any:
 
 def threads(runs: int) -> dict[str, Any]:
     """One and two threads: on one file, and on several. Runs take turns, so that all see the same machine."""
-    one = [str(snapped(PACKETS, 20, 65535))]
-    many = [str(part) for part in parts()]
+    one, many = [str(trace(TIMES * PACKETS))], [str(folder_of_parts())]
     answer: dict[str, Any] = {}
     for name, inputs in (("one", one), ("many", many)):
         found: dict[int, list[dict[str, Any]]] = {1: [], 2: []}
@@ -143,6 +144,17 @@ def parts() -> list[Path]:
     return made
 
 
+def folder_of_parts() -> Path:
+    """A folder in which each part is several times, by a name of its own."""
+    folder = HERE / "data" / f"parts-{TIMES * FILES}-{TIMES * PACKETS}"
+    folder.mkdir(exist_ok=True)
+    for time_, part in itertools.product(range(TIMES), parts()):
+        link = folder / f"{time_}-{part.name}"
+        if not link.exists():
+            os.link(part, link)
+    return folder
+
+
 def linearity(sizes: Sequence[int]) -> list[dict[str, Any]]:
     """Runs over traces that are made while they are read, by a process of its own."""
     answer = []
@@ -152,6 +164,7 @@ def linearity(sizes: Sequence[int]) -> list[dict[str, Any]]:
             command = [*FLOWGAUGE, "extract", "-", "-o", f"{folder}/flows.parquet", "--threads", "1", "--json-summary"]
             maker = [sys.executable, str(HERE / "tiles.py"), "--packets", str(packets)]
             with subprocess.Popen(maker, stdout=subprocess.PIPE, env=environment()) as source:
+                select.select([source.stdout], [], [])  # until the first packets are there
                 begin = time.perf_counter()
                 sink = subprocess.Popen(command, stdin=source.stdout, stdout=subprocess.PIPE, env=environment())
                 assert source.stdout is not None and sink.stdout is not None
@@ -207,8 +220,8 @@ def main() -> None:
             results[name] = task()
             results["machine"] = machine()
             RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-    if set(results) >= {"costs", "threads", "linearity"}:
-        write_page(results)
+    if set(results) >= set(tasks):
+        write_page(json.loads(RESULTS.read_text()))
 
 
 def spark(runs: int) -> dict[str, Any]:
@@ -217,9 +230,21 @@ def spark(runs: int) -> dict[str, Any]:
     answer: dict[str, Any] = {"here": best(runs, inputs, 1), "packets": PACKETS}
     for workers in (1, 2):
         for name, options in (("apart", ()), ("joined", ("--join",))):
-            found = best(runs, inputs, 1, "--engine", "spark", "--master", f"local[{workers}]", *options)
+            found = best(runs, inputs, None, "--engine", "spark", "--master", f"local[{workers}]", *options)
             answer[f"{name}-{workers}"] = found
+    answer["shuffle_bytes"] = shuffle_bytes(inputs) / PACKETS
     return answer
+
+
+def shuffle_bytes(inputs: Sequence[str]) -> int:
+    """Bytes that one trace in many files sends between tasks, as Spark counts them."""
+    from flowgauge.spark import flows
+    from flowgauge.spark.session import session
+
+    with session("local[2]") as spark:
+        flows(spark, list(inputs), join=True).count()
+        stages = spark.sparkContext._jsc.sc().statusStore().stageList(None)
+        return sum(stages.apply(number).shuffleWriteBytes() for number in range(stages.size()))
 
 
 if __name__ == "__main__":

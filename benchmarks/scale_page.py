@@ -23,7 +23,6 @@ class Cluster(NamedTuple):
 CLUSTER = Cluster(machines=20, cores=16, read=1.0e9, network=1.25e9)
 FRAME_BYTES = 700  # of a frame that is captured whole, on average
 PER_FLOW = 20  # packets
-ROW_BYTES = 180  # of a packet on its way between machines, compressed; see what the page says of it
 AMOUNTS = (("1 TB", TERA), ("10 TB", 10 * TERA), ("1 PB", 1000 * TERA))
 
 
@@ -34,9 +33,7 @@ def write_page(results: dict[str, Any]) -> None:
 
 def page(results: dict[str, Any]) -> str:
     """The whole page."""
-    parts = [_head(results), _costs(results["costs"]), _threads(results["threads"])]
-    if "spark" in results:
-        parts.append(_spark(results["spark"]))
+    parts = [_head(results), _costs(results["costs"]), _threads(results["threads"]), _spark(results["spark"])]
     parts += [_linearity(results["costs"], results["linearity"]), _model(results)]
     return "\n\n".join(parts) + "\n"
 
@@ -74,26 +71,29 @@ compressing."""
 
 def _threads(threads: dict[str, Any]) -> str:
     rows = []
-    for name, text in (("many", "8 captures, side by side"), ("one", "1 capture, flows in shards")):
+    for name, text in (("many", "32 captures, side by side"), ("one", "1 capture, read beside being metered")):
         found = threads[name]
-        one, two = (
-            float(found["seconds"][str(n)] if str(n) in found["seconds"] else found["seconds"][n]) for n in (1, 2)
-        )
+        one, two = (found["seconds"][n] for n in ("1", "2"))
+        used = found["cpu_seconds"]["2"] / found["cpu_seconds"]["1"]
         low, high = found["speedup_range"]
         rows.append(
             f"| {text} | {found['packets'] / one / 1e6:.2f} | {found['packets'] / two / 1e6:.2f} | "
-            f"{found['speedup']:.2f} ({low:.2f} to {high:.2f}) |"
+            f"{found['speedup']:.2f} ({low:.2f} to {high:.2f}) | {used:.2f} |"
         )
     table = "\n".join(rows)
     return f"""## Threads
 
-Million packets a second with one thread and with two, and how much quicker two are (median of pairs of runs, and range):
+Million packets a second of a whole command with one thread and with two on as many processors, how many times as quick
+two are (median of pairs of runs, and range), and how many times the processor time they take:
 
-| input | 1 thread | 2 threads | quicker |
-| --- | --- | --- | --- |
+| input | 1 thread | 2 threads | times as quick | processor time |
+| --- | --- | --- | --- | --- |
 {table}
 
-Rows, order and bytes are the same for any number of threads."""
+Rows, order and bytes are the same for any number of threads. Two threads are not twice as quick: the start of a command
+is one thread's; kernels run without the interpreter's lock, but the calls between them need it, and who waits for it
+sleeps; and where one capture is read, the thread that meters has more to do than the one that reads. What has thousands
+of captures and more processors is quicker in several commands, or with Spark, whose workers are processes."""
 
 
 def _spark(spark: dict[str, Any]) -> str:
@@ -146,7 +146,7 @@ def _hours(seconds: float) -> str:
 
 
 def _model(results: dict[str, Any]) -> str:
-    costs, cluster = results["costs"], CLUSTER
+    costs, cluster, row_bytes = results["costs"], CLUSTER, results["spark"]["shuffle_bytes"]
     per_byte = costs["packet_s"] / FRAME_BYTES + costs["flow_s"] / FRAME_BYTES / PER_FLOW + costs["byte_s"]
     rows = []
     for text, size in AMOUNTS:
@@ -154,7 +154,7 @@ def _model(results: dict[str, Any]) -> str:
         cpu = per_byte * size
         work = cpu / (cluster.machines * cluster.cores)
         read = size / (cluster.machines * cluster.read)
-        shuffle = packets * ROW_BYTES / (cluster.machines * cluster.network)
+        shuffle = packets * row_bytes / (cluster.machines * cluster.network)
         rows.append(
             f"| {text} | {packets:.2g} | {packets / PER_FLOW:.2g} | {_hours(cpu)} | {_hours(work)} | {_hours(read)} | "
             f"{_hours(shuffle)} | {_hours(max(work, read))} | {_hours(2 * read + 2 * work + shuffle)} |"
@@ -169,7 +169,7 @@ The formula, on {cluster.machines} machines of {cluster.cores} processors each, 
 - *Work*: the same, divided by all processors. *Reading*: the bytes, divided by what the storage gives.
 - *Apart*: each capture is a trace of its own, read once where it is metered: the longer one of work and reading.
 - *Joined*: one trace in many files. Files are read twice (first for the clock), each packet is decoded on one machine and
-  metered on another: *shuffle* is {ROW_BYTES} bytes a packet over the network. No step overlaps with another here, and decoding
+  metered on another: *shuffle* is {row_bytes:.0f} bytes a packet over the network, as Spark counted them above. No step overlaps with another here, and decoding
   for the shuffle is counted as a second time the work.
 
 | amount | packets | flows | one core | work | reading | shuffle | apart | joined |
@@ -182,6 +182,6 @@ Where it breaks:
   busy. Captures that are rotated every gigabyte do not have this.
 - **One giant pair of hosts.** All packets between two addresses are metered by one task: a flow cannot be shared out. At
   {1 / (costs["packet_s"] + costs["byte_s"] * 96) / 1e6:.1f} million packets a second that task takes {_hours(1e10 * (costs["packet_s"] + costs["byte_s"] * 96))} for 10¹⁰ packets of one pair.
-- **The shuffle.** It is on the disks of the machines: 1 PB of captures is {1e15 / FRAME_BYTES * ROW_BYTES / 1e12:,.0f} TB of it, {1e15 / FRAME_BYTES * ROW_BYTES / 1e12 / cluster.machines:,.1f} TB a machine.
+- **The shuffle.** It is on the disks of the machines: 1 PB of captures is {1e15 / FRAME_BYTES * row_bytes / 1e12:,.0f} TB of it, {1e15 / FRAME_BYTES * row_bytes / 1e12 / cluster.machines:,.1f} TB a machine.
   Where captures need not be one trace, leave `--join` out.
 - **Open flows.** A shard keeps about a kilobyte for each flow that is open at a time."""

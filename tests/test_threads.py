@@ -247,13 +247,13 @@ def test_an_interrupt_writes_what_was_metered(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr("flowgauge.run._TOGETHER", 1)
     asks = itertools.count()
     stats = fg.extract(
-        files(tmp_path, 6), tmp_path / "flows.jsonl", threads=threads, rows=16, should_stop=lambda: next(asks) > 12
+        files(tmp_path, 12), tmp_path / "flows.jsonl", threads=threads, rows=16, should_stop=lambda: next(asks) > 12
     )
     rows = [json.loads(line) for line in (tmp_path / "flows.jsonl").read_text().splitlines()]
     assert stats.interrupted
     assert len(rows) == stats.rows > 0
     assert any(row["end_reason"] == "stop" for row in rows)
-    assert stats.files < 6
+    assert stats.files < 12
 
 
 def test_threads_out_of_range_are_refused() -> None:
