@@ -71,16 +71,17 @@ def extract(inputs: Sequence[str], threads: int | None, *options: str) -> dict[s
     }
 
 
-def best(runs: int, inputs: Sequence[str], threads: int | None, *options: str) -> dict[str, Any]:
-    """The quickest of some runs: what others do on the machine only makes them slower."""
-    return min((extract(inputs, threads, *options) for _ in range(runs)), key=lambda found: found["seconds"])
+def median(runs: int, inputs: Sequence[str], threads: int | None, *options: str) -> dict[str, Any]:
+    """The run in the middle of some, by its seconds."""
+    found = sorted((extract(inputs, threads, *options) for _ in range(runs)), key=lambda each: each["seconds"])
+    return found[runs // 2]
 
 
 def costs(runs: int) -> dict[str, Any]:
     """Seconds of a start, and for a packet, a flow and a byte, on one core; and the runs that they are told by."""
-    measured = [best(runs, [str(trace_file("one", 1))], 1)]
+    measured = [median(runs, [str(trace_file("one", 1))], 1)]
     for packets in (4 * PIECE, PIECE):
-        measured += [best(runs, [str(trace(packets, *shape))], 1) for shape in SHAPES]
+        measured += [median(runs, [str(trace(packets, *shape))], 1) for shape in SHAPES]
     names = ("packets", "flows", "bytes")
     rows = np.array([[1.0, *(each[name] for name in names)] for each in measured])
     seconds = np.array([each["seconds"] for each in measured])
@@ -227,10 +228,10 @@ def main() -> None:
 def spark(runs: int) -> dict[str, Any]:
     """Seconds of the engine Spark with one and two workers, beside one thread without it."""
     inputs = [str(part) for part in parts()]
-    answer: dict[str, Any] = {"here": best(runs, inputs, 1), "packets": PACKETS}
+    answer: dict[str, Any] = {"here": median(runs, inputs, 1), "packets": PACKETS}
     for workers in (1, 2):
         for name, options in (("apart", ()), ("joined", ("--join",))):
-            found = best(runs, inputs, None, "--engine", "spark", "--master", f"local[{workers}]", *options)
+            found = median(runs, inputs, None, "--engine", "spark", "--master", f"local[{workers}]", *options)
             answer[f"{name}-{workers}"] = found
     answer["shuffle_bytes"] = shuffle_bytes(inputs) / PACKETS
     return answer

@@ -54,7 +54,7 @@ How much traffic a machine and a cluster can meter: costs that were measured on 
 them by arithmetic that is written out, so that you can put in the numbers of your own machines.
 
 Measured on {m["cores"]} processors of {m["processor"]}, Python {m["python"]}, by `python benchmarks/scale.py`; the output is Parquet
-with the default groups, best of several runs."""
+with the default groups, and each figure the median of several runs, if nothing else is said."""
 
 
 def _costs(costs: dict[str, Any]) -> str:

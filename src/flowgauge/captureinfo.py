@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any, BinaryIO
@@ -10,6 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from flowgauge.decode import Decoder
+from flowgauge.errors import UnsupportedLinkType
 from flowgauge.kernels.link import LINK_NAMES
 from flowgauge.kernels.packet import PacketBatch, make_batch
 from flowgauge.labels import Labeller
@@ -80,6 +82,12 @@ def info(source: str | os.PathLike[str] | BinaryIO, labeller: Labeller | None = 
 def link_name(link: int) -> str:
     """The name of a LINKTYPE_ number."""
     return LINK_NAMES.get(link) or _OTHER_LINK_NAMES.get(link) or f"link type {link}"
+
+
+def undecodable(name: str, links: Iterable[int]) -> UnsupportedLinkType:
+    """What is wrong with a capture that has only link types that are not decoded."""
+    names = ", ".join(map(link_name, sorted(set(links))))
+    return UnsupportedLinkType(f"{name}: {names} is not decoded; its packets are counted as unknown_link")
 
 
 def utc(time_ns: int) -> str:

@@ -12,11 +12,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from flowgauge.behind import IN_USE, MeterBehind
-from flowgauge.captureinfo import link_name
+from flowgauge.captureinfo import undecodable
 from flowgauge.config import MeterConfig
 from flowgauge.decode import Decoder
 from flowgauge.duplicates import Estimate, Removal
-from flowgauge.errors import FlowgaugeError, NotACapture, SourceError, UnsupportedLinkType
+from flowgauge.errors import FlowgaugeError, NotACapture, SourceError
 from flowgauge.kernels.link import LINK_NAMES
 from flowgauge.kernels.packet import FILTERED, REASONS, make_batch
 from flowgauge.labels.inside import label_of, marks_of
@@ -230,11 +230,12 @@ class Lane:
                 capture.finish()
         self._count_left_out()
         undecoded = int(self.decoder.reasons[_UNKNOWN_LINK]) - unknown
-        undecodable = stats.packets > read and undecoded == stats.packets - read
+        unreadable = stats.packets > read and undecoded == stats.packets - read
         if self.reorder is not None:  # packets of other captures may be among those metered
-            undecodable = bool(self.reorder.links) and self.reorder.links.isdisjoint(LINK_NAMES)
-        if source.explicit and undecodable:
-            stats.failed[source.name] = str(_unsupported(capture, source.name))
+            unreadable = bool(self.reorder.links) and self.reorder.links.isdisjoint(LINK_NAMES)
+        if source.explicit and unreadable:
+            links = [interface.link for interface in capture.interfaces]
+            stats.failed[source.name] = str(undecodable(source.name, links))
 
     def _leave(self, capture: LiveSource, rows: int) -> Iterator[pa.RecordBatch]:
         """What has left the meter, at once; where nothing comes, the time that it is tells it so."""
@@ -354,8 +355,3 @@ def _nothing(lane: Lane, name: str) -> None:
 
 def _compiled(rules: str | os.PathLike[str] | None, labels: ProcessLabels | None) -> RuleLabels | None:
     return None if rules is None or labels is None else RuleLabels(read_rules(rules), labels)
-
-
-def _unsupported(capture: Capture | LiveSource, name: str) -> UnsupportedLinkType:
-    links = ", ".join(link_name(link) for link in sorted({interface.link for interface in capture.interfaces}))
-    return UnsupportedLinkType(f"{name}: {links} is not decoded; its packets are counted as unknown_link")

@@ -125,8 +125,8 @@ class Run:
         times = _LARGER if self.threads > 1 else 1
         sizes = (rows or times * BATCH_ROWS, times * BUFFER_BYTES)
         plan = (self.label_fields, self.schema.extras, self.truth, rules, join, *sizes, hooks.should_stop)
-        self._plan = Plan(self.config, *plan)
-        self.lanes = [Lane(self._plan, self._of_each)]
+        self.plan = Plan(self.config, *plan)
+        self.lanes = [Lane(self.plan, self._of_each)]
 
     def _threads(self, threads: int | None) -> tuple[int, int]:
         """How many captures are read side by side, and how many threads each takes."""
@@ -251,7 +251,7 @@ class Run:
         if threads != self._of_each:
             self.lanes[0].close()
             self._of_each = self.threads = threads
-            self.lanes = [Lane(self._plan, threads)]
+            self.lanes = [Lane(self.plan, threads)]
         self.lanes[0].restore(snapshot)
 
     def _one_by_one(self, chunks: list[Chunk], rows: int, cut: bool) -> Iterator[Chunk]:
@@ -266,7 +266,7 @@ class Run:
 
     def _in_lanes(self, chunks: list[Chunk], rows: int) -> Iterator[Chunk]:
         more = min(self._side_by_side, len(chunks)) - 1
-        self.lanes += [Lane(self._plan, self._of_each) for _ in range(more)]
+        self.lanes += [Lane(self.plan, self._of_each) for _ in range(more)]
         numbering = Numbering(rows)
         workers = [functools.partial(self._work, lane, chunks) for lane in self.lanes]
         for place, batches in in_order(workers, range(len(chunks)), _AHEAD, self._goes_on):

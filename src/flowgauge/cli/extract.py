@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-import json
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from flowgauge.cli.group import DONE, INPUT_FAILED, INTERRUPTED, say
+from flowgauge.cli.ending import end
+from flowgauge.cli.group import say
 from flowgauge.cli.options import JsonSummary, Label, LabelSplit, LabelStrict, Quiet, Strict, metering
 from flowgauge.errors import ConfigError
 
@@ -107,8 +107,7 @@ def extract(
     given |= options
     run = _engine(engine, master)
     stats = run(inputs, target, quiet, {name: value for name, value in given.items() if value is not None})
-    _report(stats, target, quiet, json_summary)
-    raise typer.Exit(_exit_code(stats, strict))
+    end(stats, target, strict=strict, quiet=quiet, as_json=json_summary)
 
 
 def _target(output: str | None) -> str:
@@ -156,28 +155,3 @@ def _is_terminal(stream: TextIO) -> bool:
 
 def _ignore(line: str) -> None:
     pass
-
-
-def _report(stats: RunStats, output: str, quiet: bool, as_json: bool) -> None:
-    """Lines about files and the summary; as JSON, one object holds all of it."""
-    stream = sys.stderr if output == "-" else sys.stdout
-    if as_json:
-        from flowgauge import __version__
-
-        print(json.dumps({"version": __version__, **stats.as_dict()}), file=stream)
-        return
-    from flowgauge.cli.summary import failures, notes, summary
-
-    for line in failures(stats):
-        say(line)
-    if quiet:
-        return
-    for line in notes(stats):
-        say(line)
-    print(summary(stats), file=stream)
-
-
-def _exit_code(stats: RunStats, strict: bool) -> int:
-    if stats.interrupted:
-        return INTERRUPTED
-    return INPUT_FAILED if stats.failed or (strict and stats.damaged) else DONE

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flowgauge.cli.group import DONE, INPUT_FAILED, INTERRUPTED, say
+from flowgauge.cli.ending import end
 from flowgauge.cli.options import FilterExpression, JsonSummary, Label, LabelSplit, LabelStrict, Quiet, Strict
 from flowgauge.errors import ConfigError
 
@@ -74,9 +73,7 @@ def packets(
     }
     target = _target(output)
     stats = _run(inputs, target, quiet, {name: value for name, value in given.items() if value is not None})
-    _report(stats, target, quiet, json_summary)
-    failed = stats.failed or (strict and stats.damaged)
-    raise typer.Exit(INTERRUPTED if stats.interrupted else INPUT_FAILED if failed else DONE)
+    end(stats, target, strict=strict, quiet=quiet, as_json=json_summary, rows_of="packets", left_out=_OF_FLOWS)
 
 
 def _target(output: str | None) -> str:
@@ -99,23 +96,3 @@ def _run(inputs: list[str], output: str, quiet: bool, options: dict[str, Any]) -
             should_stop=stop.is_set,
             **options,
         )
-
-
-def _report(stats: RunStats, output: str, quiet: bool, as_json: bool) -> None:
-    """Lines about files and the summary; as JSON, one object holds all of it."""
-    stream = sys.stderr if output == "-" else sys.stdout
-    if as_json:
-        from flowgauge import __version__
-
-        counts = {name: value for name, value in stats.as_dict().items() if name not in _OF_FLOWS}
-        print(json.dumps({"version": __version__, **counts}), file=stream)
-        return
-    from flowgauge.cli.summary import failures, notes, summary
-
-    for line in failures(stats, "written"):
-        say(line)
-    if quiet:
-        return
-    for line in notes(stats):
-        say(line)
-    print(summary(stats, "packets"), file=stream)

@@ -9,11 +9,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from flowgauge.captureinfo import link_name
+from flowgauge.captureinfo import undecodable
 from flowgauge.config import make_config
 from flowgauge.decode import Decoder
 from flowgauge.duplicates import Removal
-from flowgauge.errors import ConfigError, FlowgaugeError, NotACapture, SourceError, UnsupportedLinkType
+from flowgauge.errors import ConfigError, FlowgaugeError, NotACapture, SourceError
 from flowgauge.kernels.packet import BATCH_ROWS, FILTERED, REASONS, make_batch
 from flowgauge.labels import make_labeller
 from flowgauge.labels.inside import label_of
@@ -136,7 +136,8 @@ class PacketRun:
             yield from self._loop(capture, source.name)
             unknown = int(self._decoder.reasons[_UNKNOWN_LINK]) - unknown
             if source.explicit and unknown and unknown == self.stats.rows - before:
-                self.stats.failed[source.name] = str(_unsupported(capture, source.name))
+                links = [interface.link for interface in capture.interfaces]
+                self.stats.failed[source.name] = str(undecodable(source.name, links))
         self._close(capture, source.name, labels, self.stats.rows - before)
 
     def _loop(self, capture: Capture, name: str) -> Iterator[pa.RecordBatch]:
@@ -197,8 +198,3 @@ class PacketRun:
         stats.counters["ip_length_lies"] = decoder.length_lies
         if self._duplicates is not None:
             stats.counters |= self._duplicates.counters
-
-
-def _unsupported(capture: Capture, name: str) -> UnsupportedLinkType:
-    links = ", ".join(link_name(link) for link in sorted({interface.link for interface in capture.interfaces}))
-    return UnsupportedLinkType(f"{name}: {links} is not decoded; its packets have the reason unknown_link")

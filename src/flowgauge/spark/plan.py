@@ -96,7 +96,7 @@ def plan_of(inputs: Any, options: dict[str, Any]) -> tuple[Run, Work]:
     run = Run(inputs, Hooks(), threads=1, **(options | {"features": features}))
     _check_joined(run)
     config = replace(run.config, features=tuple(map(str, _groups(run.config))))
-    plan = replace(run._plan, config=_everywhere(config), rules=_absolute(run._plan.rules), should_stop=_never)
+    plan = replace(run.plan, config=_everywhere(config), rules=_absolute(run.plan.rules), should_stop=_never)
     return run, Work(plan, references, secrets.token_bytes(SEED.nbytes))
 
 
@@ -111,7 +111,7 @@ def jobs_of(run: Run) -> list[Job]:
 
 def arranged(jobs: list[Job], run: Run, sizes: Sizes) -> tuple[list[list[Job]], list[tuple[Trace, list[Job]]]]:
     """The captures that are metered where they lie, some in a task, and those that are metered in shards."""
-    if run._plan.join:
+    if run.plan.join:
         return [], [(Trace(0, 0, sizes.shards), jobs)]
     tasks: list[list[Job]] = []
     traces: list[tuple[Trace, list[Job]]] = []
@@ -178,7 +178,7 @@ def _check(options: dict[str, Any]) -> None:
 
 def _check_joined(run: Run) -> None:
     for name in ("dedup", "reorder"):
-        if run._plan.join and getattr(run.config, name) is not None:
+        if run.plan.join and getattr(run.config, name) is not None:
             raise ConfigError(
                 f"{name} compares packets of all files of a trace: with Spark, it is for captures that are each a "
                 "trace of their own, without join"
