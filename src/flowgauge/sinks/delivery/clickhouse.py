@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 from typing import Any
@@ -11,7 +10,7 @@ import pyarrow as pa
 
 from flowgauge.errors import ConfigError, DestinationDown, MissingDependency, SinkError
 from flowgauge.sinks.delivery.delivery import KEY
-from flowgauge.sinks.delivery.tables import NAME, check_columns_of, columns_of, plain, table_of
+from flowgauge.sinks.delivery.tables import NAME, Database, check_columns_of, columns_of, plain, table_of
 from flowgauge.sinks.delivery.url import Url
 
 _PORTS = {"false": 8123, "true": 8443}  # by `secure`
@@ -29,7 +28,7 @@ _PASSING = {159, 164, 202, 203, 209, 210, 225, 236, 241, 242, 243, 252, 285, 286
 _SETTINGS = {"async_insert": 0}  # an answer says that rows are there
 
 
-class ClickHouse:
+class ClickHouse(Database):
     """The table of a URL `clickhouse://[user:password@]host[:8123][/database][?table=name]`.
 
     A table that is made here keeps one of several rows with the same KEY, when the server merges its parts.
@@ -38,6 +37,7 @@ class ClickHouse:
     rows = 50_000
 
     def __init__(self, url: Url) -> None:
+        super().__init__()
         url.check_options({"table", "secure"})
         database, self._table = table_of(url)
         secure = url.one_of("secure", ("false", "true"))
@@ -56,14 +56,14 @@ class ClickHouse:
             "username": url.user or "default",
             "password": url.password or "",
         }
-        self._client: Any = None
+        self.errors = (self._driver.driver.exceptions.Error, OSError)
 
     def connect(self, schema: pa.Schema) -> None:
         """Connect, and make the table where there is none."""
         self.close()
         columns = _columns(schema, self.name)
-        with self._told():
-            self._client = self._driver.get_client(
+        with self.told():
+            self._connection = self._driver.get_client(
                 **self._where,
                 compress=False,
                 connect_timeout=_CONNECT,
@@ -73,7 +73,7 @@ class ClickHouse:
                 settings=_SETTINGS,
                 client_name="flowgauge",
             )
-            self._client.command(self._definition(columns))
+            self._connection.command(self._definition(columns))
             check_columns_of(self.name, self._table, columns, self._found())
 
     @property
@@ -90,38 +90,25 @@ class ClickHouse:
     def _found(self) -> dict[str, str]:
         """Columns and their types, of the table that is there."""
         where = f"database = '{self._database}' AND table = '{self._table}'"
-        text = self._client.raw_query(f"SELECT name, type FROM system.columns WHERE {where}", fmt="JSONEachRow")
+        text = self._connection.raw_query(f"SELECT name, type FROM system.columns WHERE {where}", fmt="JSONEachRow")
         rows = [json.loads(line) for line in text.splitlines()]
         return {row["name"]: row["type"] for row in rows}
 
     def deliver(self, table: pa.Table) -> None:
         """Insert rows; the answer says that the server has them."""
-        if self._client is None:
+        if self._connection is None:
             raise DestinationDown("the connection is closed")
         fields = [pa.field(field.name, plain(field.type)) for field in table.schema]
-        with self._told():
-            self._client.insert_arrow(_quoted(self._table), table.cast(pa.schema(fields)), _quoted(self._database))
+        with self.told():
+            self._connection.insert_arrow(_quoted(self._table), table.cast(pa.schema(fields)), _quoted(self._database))
 
-    def close(self) -> None:
-        client, self._client = self._client, None
-        if client is not None:
-            with contextlib.suppress(Exception):  # of a connection that is broken
-                client.close()
-
-    @contextlib.contextmanager
-    def _told(self) -> Any:
-        try:
-            yield
-        except SinkError:
-            self.close()
-            raise
-        except (self._driver.driver.exceptions.Error, OSError) as error:
-            self.close()
-            code = _CODE.search(str(error))
-            reason = " ".join(str(error).split())[:300]
-            if code is None or int(code[1]) in _PASSING:
-                raise DestinationDown(reason) from error
-            raise SinkError(f"{self.name}: {reason}") from error
+    def error_of(self, error: Exception) -> SinkError:
+        """By the number that the server gives; what has none did not come from it."""
+        code = _CODE.search(str(error))
+        reason = " ".join(str(error).split())[:300]
+        if code is None or int(code[1]) in _PASSING:
+            return DestinationDown(reason)
+        return SinkError(f"{self.name}: {reason}")
 
 
 def _columns(schema: pa.Schema, name: str) -> dict[str, str]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from typing import Any
 
 import pyarrow as pa
 
 from flowgauge.errors import ConfigError, DestinationDown, MissingDependency, SinkError
-from flowgauge.sinks.delivery.tables import TABLE, check_columns_of, columns_of, plain, quoted
+from flowgauge.sinks.delivery.tables import TABLE, Database, check_columns_of, columns_of, plain, quoted
 from flowgauge.sinks.delivery.url import Url
 
 _TYPES = {
@@ -21,18 +20,19 @@ _TYPES = {
 _TIME = pa.timestamp("ns")  # with a zone, older versions keep microseconds
 
 
-class DuckDBFile:
+class DuckDBFile(Database):
     """The table `flows` of a file `*.duckdb`, which is made where it is not there, and appended to where it is."""
 
     rows = 32_768
 
     def __init__(self, url: Url) -> None:
+        super().__init__()
         if url.hosts:
             raise ConfigError("a DuckDB file is named by its path: -o flows.duckdb")
         self._path = os.path.abspath(url.path)
         self.name = self._path
         self._duckdb = _client()
-        self._connection: Any = None
+        self.errors = (self._duckdb.Error,)
         self._schema = pa.schema([])
 
     def connect(self, schema: pa.Schema) -> None:
@@ -40,7 +40,7 @@ class DuckDBFile:
         self.close()
         self._schema = pa.schema([pa.field(field.name, _stored(field.type)) for field in schema])
         columns = columns_of(self._schema, _kind, self.name)
-        with self._told():
+        with self.told():
             self._connection = self._duckdb.connect(self._path)
             listed = ", ".join(f"{quoted(name)} {kind}" for name, kind in columns.items())
             self._connection.execute(f"CREATE TABLE IF NOT EXISTS {TABLE} ({listed})")
@@ -53,31 +53,17 @@ class DuckDBFile:
         """Append rows; all of them are in the file, or none."""
         if self._connection is None:
             raise DestinationDown("the file is closed")
-        with self._told():
+        with self.told():
             self._connection.register("delivery", table.cast(self._schema))
             self._connection.execute(f"INSERT INTO {TABLE} BY NAME SELECT * FROM delivery")
             self._connection.unregister("delivery")
 
-    def close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with contextlib.suppress(self._duckdb.Error):
-                connection.close()
-
-    @contextlib.contextmanager
-    def _told(self) -> Any:
+    def error_of(self, error: Exception) -> SinkError:
         """Another program that has the file open will close it; nothing else passes."""
-        try:
-            yield
-        except SinkError:
-            self.close()
-            raise
-        except self._duckdb.Error as error:
-            self.close()
-            reason = str(error).splitlines()[0]
-            if isinstance(error, self._duckdb.IOException) and "lock" in reason.lower():
-                raise DestinationDown(f"another program has it open: {reason}") from error
-            raise SinkError(f"cannot write {self.name}: {reason}") from error
+        reason = str(error).splitlines()[0]
+        if isinstance(error, self._duckdb.IOException) and "lock" in reason.lower():
+            return DestinationDown(f"another program has it open: {reason}")
+        return SinkError(f"cannot write {self.name}: {reason}")
 
 
 def _stored(kind: pa.DataType) -> pa.DataType:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import urllib.parse
 from typing import Any
 
@@ -10,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flowgauge.errors import DestinationDown, MissingDependency, SinkError
-from flowgauge.sinks.delivery.tables import check_columns_of, columns_of, plain, quoted, table_of
+from flowgauge.sinks.delivery.tables import Database, check_columns_of, columns_of, plain, quoted, table_of
 from flowgauge.sinks.delivery.url import Url
 
 _PORT = 5432
@@ -41,19 +40,20 @@ _LASTING = ("authentication failed", "does not exist", "no pg_hba.conf entry", "
 _PASSING = ("08", "53", "57", "58", "40", "25", "XX")
 
 
-class PostgreSQL:
+class PostgreSQL(Database):
     """The table of a URL `postgresql://[user:password@]host[:5432]/database[?table=[schema.]name]`."""
 
     rows = 10_000
 
     def __init__(self, url: Url) -> None:
+        super().__init__()
         url.check_options({"table", *_LIBPQ})
         self._schema_name, self._table = table_of(url)
         self._uri = _uri(url)
         self._shown_table = ".".join(filter(None, (self._schema_name, self._table)))
         self.name = f"{url.shown}?table={self._shown_table}"
         self._driver = _driver()
-        self._connection: Any = None
+        self.errors = (self._driver.Error,)
         self._schema = pa.schema([])
 
     @property
@@ -65,7 +65,7 @@ class PostgreSQL:
         self.close()
         self._schema = pa.schema([pa.field(field.name, _stored(field.type)) for field in schema])
         columns = columns_of(self._schema, _kind, self.name)
-        with self._told():
+        with self.told():
             self._connection = self._driver.connect(self._uri)
             with self._connection.cursor() as cursor:
                 found = self._columns(cursor)
@@ -89,7 +89,7 @@ class PostgreSQL:
         if self._connection is None:
             raise DestinationDown("the connection is closed")
         columns = [_converted(table[field.name], field.type) for field in self._schema]
-        with self._told(), self._connection.cursor() as cursor:
+        with self.told(), self._connection.cursor() as cursor:
             cursor.adbc_ingest(
                 self._table,
                 pa.Table.from_arrays(columns, schema=self._schema),
@@ -98,25 +98,12 @@ class PostgreSQL:
             )
             self._connection.commit()
 
-    def close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with contextlib.suppress(Exception):  # of a connection that is broken
-                connection.close()
-
-    @contextlib.contextmanager
-    def _told(self) -> Any:
-        try:
-            yield
-        except SinkError:
-            self.close()
-            raise
-        except self._driver.Error as error:
-            self.close()
-            reason = _reason(error)
-            if _passes(getattr(error, "sqlstate", None), str(error)):
-                raise DestinationDown(reason) from error
-            raise SinkError(f"{self.name}: {reason}") from error
+    def error_of(self, error: Exception) -> SinkError:
+        """By its SQLSTATE, or by its words where there is none."""
+        reason = _reason(error)
+        if _passes(getattr(error, "sqlstate", None), str(error)):
+            return DestinationDown(reason)
+        return SinkError(f"{self.name}: {reason}")
 
 
 def _stored(kind: pa.DataType) -> pa.DataType:

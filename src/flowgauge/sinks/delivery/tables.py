@@ -1,9 +1,11 @@
-"""What databases share: the name of the table, its columns, and whether what is there takes the rows."""
+"""What databases share: a connection, the name of the table, its columns, and whether what is there takes the rows."""
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import pyarrow as pa
 
@@ -12,6 +14,39 @@ from flowgauge.sinks.delivery.url import Url
 
 TABLE = "flows"
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+
+
+class Database:
+    """A connection, None where there is none, that does not survive an error."""
+
+    errors: tuple[type[Exception], ...]
+    """What the database's driver raises."""
+
+    def __init__(self) -> None:
+        self._connection: Any = None
+
+    def error_of(self, error: Exception) -> SinkError:
+        """What is raised for one of the `errors`: DestinationDown for one that passes by itself."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Close the connection, also one that is broken."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(Exception):
+                connection.close()
+
+    @contextlib.contextmanager
+    def told(self) -> Iterator[None]:
+        """Raise what goes wrong inside as SinkError, and close the connection then."""
+        try:
+            yield
+        except SinkError:
+            self.close()
+            raise
+        except self.errors as error:
+            self.close()
+            raise self.error_of(error) from error
 
 
 def table_of(url: Url) -> tuple[str | None, str]:
