@@ -211,8 +211,8 @@ def main() -> None:
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() and (given.page or given.only) else {}
     tasks = {
         "costs": lambda: costs(given.runs),
-        "threads": lambda: threads(given.runs),
         "linearity": lambda: linearity([size for size in SIZES if size <= given.most]),
+        "threads": lambda: threads(given.runs),
         "spark": lambda: spark(given.runs),
     }
     for name, task in tasks.items():
