@@ -10,6 +10,7 @@ import pytest
 
 import flowgauge
 from flowgauge import memory, meter
+from flowgauge.config import make_config
 from flowgauge.memory import Memory
 from packets import capture, eth, icmp, ip4, sent, tcp, udp
 
@@ -77,6 +78,13 @@ def test_batches_are_full(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every batch but the last has the same number of records, whenever the flows ended."""
     monkeypatch.setattr(meter, "BATCH_ROWS", 7)
     assert [len(batch) for batch in flowgauge.stream(_trace(), idle_timeout=10)] == [7] * 17 + [1]
+
+
+def test_records_that_are_large_come_in_smaller_batches() -> None:
+    """So that what they are made of stays as small as that of others."""
+    wide = "core,size,iat,flags,tcp,ip,splt,distribution,raw,names"
+    sizes = [meter.Meter(make_config(features=groups)).batch_rows for groups in ("core", wide)]
+    assert sizes == [32_768, 8192]
 
 
 def test_an_icmp_tail_has_no_community_id() -> None:

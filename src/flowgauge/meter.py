@@ -54,7 +54,7 @@ class Meter:
         self.features = make_features(self.config)
         self.table = FlowTable(self.config, [layout for feature in self.features for layout in feature.states])
         self.records = RecordBuilder(self.config, self.features, labels, extras, processes, truth)
-        fitting = _BATCH_BYTES // self.table.record_bytes
+        fitting = 1 << (_BATCH_BYTES // self.table.record_bytes).bit_length() - 1  # of which pages are whole parts
         self.batch_rows = min(BATCH_ROWS, max(_FEWEST_ROWS, fitting))
         self.watch = watch or Stopwatch()
         self.ended: Counter[str] = Counter()

@@ -59,6 +59,19 @@ def test_batches_and_buffers_change_nothing(data, rows, buffer_bytes):
     assert capture.counters == whole.counters == {"clock_jump": 6, "no_time": 0}
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_buffers_are_used_by_one_capture_after_the_other(count):
+    """What a capture has left in shared buffers, and how far it made them grow, changes no row of the next."""
+    shared = Buffers(64, count)
+    for data in (*CONTAINERS.values(), *CONTAINERS.values()):
+        with open_capture(io.BytesIO(data), buffers=shared) as capture:
+            batch, found = make_batch(16), []
+            while rows := capture.read(batch):
+                found += [bytes(capture.buffer[p.offset : p.offset + p.caplen]) for p in batch.packets[:rows]]
+        assert found == [data for _, data, _ in FRAMES]
+    assert len(shared.current) > 64
+
+
 @containers
 @pytest.mark.parametrize("step", [5, 333])
 def test_chunks_change_nothing(data, step):
