@@ -221,14 +221,14 @@ def main() -> None:
             results[name] = task()
             results["machine"] = machine()
             RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-    if set(results) >= set(tasks):
+    if set(results) >= set(tasks) and len(results["linearity"]) == len(SIZES):
         write_page(json.loads(RESULTS.read_text()))
 
 
 def spark(runs: int) -> dict[str, Any]:
     """Seconds of the engine Spark with one and two workers, beside one thread without it."""
     inputs = [str(part) for part in parts()]
-    answer: dict[str, Any] = {"here": median(runs, inputs, 1), "packets": PACKETS}
+    answer: dict[str, Any] = {"here": median(runs, inputs, 1), "packets": PACKETS, "runs": runs}
     for workers in (1, 2):
         for name, options in (("apart", ()), ("joined", ("--join",))):
             found = median(runs, inputs, None, "--engine", "spark", "--master", f"local[{workers}]", *options)
@@ -244,8 +244,8 @@ def shuffle_bytes(inputs: Sequence[str]) -> int:
 
     with session("local[2]") as spark:
         flows(spark, list(inputs), join=True).count()
-        stages = spark.sparkContext._jsc.sc().statusStore().stageList(None)
-        return sum(stages.apply(number).shuffleWriteBytes() for number in range(stages.size()))
+        executors = spark.sparkContext._jsc.sc().statusStore().executorList(False)
+        return sum(executors.apply(number).totalShuffleWrite() for number in range(executors.size()))
 
 
 if __name__ == "__main__":

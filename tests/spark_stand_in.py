@@ -62,9 +62,10 @@ class Frame:
         kept = [[batch.filter(batch.column(column).is_valid()) for batch in part] for part in self._partitions]
         return Frame(self._schema, kept)
 
-    def orderBy(self, *columns: str) -> Frame:  # noqa: N802
-        order = [(column, "ascending") for column in columns]
-        return Frame(self._schema, [self._table().sort_by(order).to_batches()])
+    def repartitionByRange(self, count: int, *columns: str) -> Frame:  # noqa: N802
+        table = self._table().sort_by([(column, "ascending") for column in columns])
+        size = max(1, -(-len(table) // count))
+        return Frame(self._schema, [table.slice(place * size, size).to_batches() for place in range(count)])
 
     def toLocalIterator(self, prefetchPartitions: bool = False) -> Iterator[Any]:  # noqa: N802, N803
         return iter(self.collect())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -164,3 +165,11 @@ def test_tiles_are_one_trace_of_flows_between_other_hosts(generator: ModuleType,
     whole = fg.read(out, features="core", idle_timeout="off", active_timeout="off", no_tcp_end=True)
     assert whole.num_rows == 3 * fg.read(path, features="core", no_tcp_end=True).num_rows
     assert whole["packets"].to_numpy().sum() == 9000
+
+
+def test_the_page_of_scale_is_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """docs/scale.md is what `python benchmarks/scale.py --page` writes."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    page = importlib.import_module("scale_page")
+    results = json.loads((BENCHMARKS / "scale.json").read_text("utf-8"))
+    assert page.PAGE.read_text("utf-8") == page.page(results)

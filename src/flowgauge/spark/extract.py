@@ -26,6 +26,7 @@ from flowgauge.stats import STATS, RunStats
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+_ROWS_AT_ONCE = 1 << 14
 _ORDER = ("trace", "boundary", "end", "shard", "number")
 
 
@@ -80,7 +81,7 @@ def is_folder(output: Any) -> bool:
 def _write_file(run: Run, frame: DataFrame, output: Any, format: str | None, terms: Terms) -> None:
     schema, omit_null = run.output_schema(), run.schema.omits_null
     with open_sink(output, format=format, schema=schema, omit_null=omit_null, terms=terms) as sink:
-        ordered = frame.where("records is not null").orderBy(*_ORDER)
+        ordered = _in_small_parts(frame.where("records is not null"), run.stats.rows)
         numbered = map(Numbering(), in_order(ordered.toLocalIterator(prefetchPartitions=True)))
         rows = 0
         for batch in numbered:
@@ -90,6 +91,12 @@ def _write_file(run: Run, frame: DataFrame, output: Any, format: str | None, ter
         run.stats.rows = rows
         noted = run.stats.results(with_names=run.config.anonymize is None)
         sink.note(STATS, json.dumps(noted, sort_keys=True))
+
+
+def _in_small_parts(batches: DataFrame, rows: int) -> DataFrame:
+    """The batches in their order, in partitions of some megabytes: what the driver takes at a time is held by it and by
+    an executor, several times over."""
+    return batches.repartitionByRange(rows // _ROWS_AT_ONCE + 1, *_ORDER).sortWithinPartitions(*_ORDER)
 
 
 def _write_folder(run: Run, frame: DataFrame, folder: str) -> None:

@@ -22,7 +22,6 @@ from flowgauge.labels.inside import label_of, marks_of
 from flowgauge.labels.process import INSIDE, NAME, ProcessLabels
 from flowgauge.labels.rules import read_rules
 from flowgauge.lane import PROCESS, Chunk, Job, Lane, Plan, rows_of_labels
-from flowgauge.meter import BATCH_ROWS as RECORDS
 from flowgauge.meter import Meter
 from flowgauge.sources.capture import Capture
 from flowgauge.sources.splitting import Range
@@ -51,6 +50,7 @@ which batch of its shard it is. `counts`, in place of records, is what the task 
 LEFT = pa.field("left", pa.int64())
 """Behind the columns of records that are made in shards: the boundary at which each of them left."""
 
+_RECORDS = 8192  # in a batch that is sent at most: a Java machine holds several copies of it
 _SOME = 1 << 17  # packets after which what has left is asked for
 _NO_BYTES = np.zeros(0, np.uint8)
 _NO_SAMPLE = [[0, 0], [0, 0]]
@@ -86,10 +86,16 @@ def meter_whole(work: Work, tables: Iterable[pa.RecordBatch]) -> Iterator[pa.Rec
     plan = work.here()
     for jobs in specs(tables):
         lane, chunk = Lane(plan), Chunk(0, jobs)
-        for number, batch in enumerate(lane.meter_chunk(chunk, _nothing, last=True, cut=True)):
+        for number, batch in enumerate(_in_pieces(lane.meter_chunk(chunk, _nothing, last=True, cut=True))):
             yield _row(BATCHES, [jobs[0].number, number, 0, 0, number, ipc(batch), None])
         lane.close()
         yield _counts(chunk.counted)
+
+
+def _in_pieces(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        for begin in range(0, len(batch), _RECORDS):
+            yield batch.slice(begin, _RECORDS)
 
 
 def decode_parts(work: Work, tables: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -238,7 +244,7 @@ class _Shard:
             self._meter.feed_placed(placed, count, data)
         if self._since >= _SOME:
             self._since = 0
-            yield from self._left(RECORDS)
+            yield from self._left(_RECORDS)
 
     def end(self) -> Iterator[pa.RecordBatch]:
         """Meter what waits and end all flows: nothing comes any more."""
@@ -253,13 +259,13 @@ class _Shard:
         left = self._meter.left()
         done = 0
         while len(left.slots) - done >= fewest:
-            some = slice(done, done + RECORDS)
+            some = slice(done, done + _RECORDS)
             batch = self._meter.build(left.slots[some])
             batch = batch.append_column(LEFT, pa.array(left.leave[some]))
             place = [self._trace.number, int(left.leave[done]), int(left.end[done]), self.number, self._batches]
             yield _row(BATCHES, [*place, ipc(batch), None])
             self._batches += 1
-            done += RECORDS
+            done += _RECORDS
         self._meter.keep(left.slots[done:])
 
     def _stats(self) -> RunStats:
