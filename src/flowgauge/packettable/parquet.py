@@ -28,8 +28,9 @@ class PacketParquetWriter:
     rows = BATCH_PACKETS
 
     def __init__(self, output: Output, schema: pa.Schema, compression: str) -> None:
+        self._stream = output.gathered()
         self._writer = pq.ParquetWriter(
-            output,
+            self._stream,
             schema,
             compression=compression,
             compression_level=COMPRESSIONS[compression],
@@ -42,6 +43,7 @@ class PacketParquetWriter:
     def write(self, table: pa.Table) -> None:
         """Write the rows of a table."""
         self._writer.write_table(table, row_group_size=self.rows)
+        self._stream.flush()
 
     def note(self, name: str, text: str) -> None:
         """Metadata for the footer."""
@@ -50,6 +52,7 @@ class PacketParquetWriter:
     def close(self) -> None:
         """Write the footer."""
         self._writer.close()
+        self._stream.flush()
 
 
 def parquet_opener(compression: str | None) -> Opener:

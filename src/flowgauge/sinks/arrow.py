@@ -20,16 +20,19 @@ class ArrowWriter:
     def __init__(self, output: Output, schema: pa.Schema) -> None:
         self._schema = pa.schema([_plain(field) for field in schema], schema.metadata)
         options = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", 1), use_threads=False)
-        self._writer = pa.ipc.new_file(output, self._schema, options=options)
+        self._stream = output.gathered()
+        self._writer = pa.ipc.new_file(self._stream, self._schema, options=options)
 
     def write(self, table: pa.Table) -> None:
         """Write the rows of a table."""
         columns = [_rebuilt(column) for column in table.cast(self._schema).columns]
         self._writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=self._schema))
+        self._stream.flush()
 
     def close(self) -> None:
         """Write the footer."""
         self._writer.close()
+        self._stream.flush()
 
 
 def _plain(field: pa.Field) -> pa.Field:

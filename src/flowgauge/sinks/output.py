@@ -8,9 +8,13 @@ import sys
 from collections.abc import Iterator
 from typing import IO, Any
 
+import pyarrow as pa
+
 from flowgauge import storage
 from flowgauge.errors import SinkError
 from flowgauge.storage.local import StreamOutput
+
+_GATHERED = 1 << 20  # bytes
 
 
 class Output:
@@ -59,6 +63,14 @@ class Output:
                 written = self._target.write(rest)
                 rest = rest[len(rest) if written is None else written :]
         return memoryview(data).nbytes
+
+    def gathered(self) -> pa.NativeFile:
+        """The same for pyarrow's writers, to be flushed at the end of each row group.
+
+        A row group is hundreds of small pieces. Each that is written here waits for the interpreter's lock, and so do
+        threads that meter; gathered by pyarrow they come as a few large ones.
+        """
+        return pa.BufferedOutputStream(pa.PythonFile(self, "w"), _GATHERED)
 
     def tell(self) -> int:
         """Bytes written; a pipe has no position of its own."""

@@ -23,8 +23,9 @@ class ParquetWriter:
     rows = 32_768
 
     def __init__(self, output: Output, schema: pa.Schema) -> None:
+        self._stream = output.gathered()
         self._writer = pq.ParquetWriter(
-            output,
+            self._stream,
             schema,
             compression="zstd",
             compression_level=1,
@@ -36,6 +37,7 @@ class ParquetWriter:
         """Write the rows of a table."""
         columns = [_compact(column) for column in _in_chunks(table).columns]
         self._writer.write_table(pa.Table.from_arrays(columns, schema=table.schema), row_group_size=self.rows)
+        self._stream.flush()
 
     def note(self, name: str, text: str) -> None:
         """Metadata for the footer."""
@@ -44,6 +46,7 @@ class ParquetWriter:
     def close(self) -> None:
         """Write the footer."""
         self._writer.close()
+        self._stream.flush()
 
 
 def _in_chunks(table: pa.Table) -> pa.Table:
