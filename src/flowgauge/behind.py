@@ -144,6 +144,5 @@ class MeterBehind:
     def close(self) -> None:
         """End the thread; nothing is metered any more. Its times are added to the watch."""
         self._thread.shutdown()
-        for stage, seconds in self._meter.watch.seconds.items():
-            self.watch.seconds[stage] += seconds
+        self.watch.add(self._meter.watch.seconds)
         self._meter.watch.seconds.clear()

@@ -270,14 +270,9 @@ class Lane:
             yield from self._feed(rows, self.reorder)
 
     def _decoded(self, frames: Capture | LiveSource | Reorder) -> int:
-        """Fill the batch and decode it, step by step; the rows in it."""
-        done = 0
+        """Fill the batch and decode it; the rows in it."""
         self.watch.start()
-        for rows in frames.steps(self._batch):
-            self.watch.lap("frames")
-            self.decoder.decode(frames.buffer, self._batch, done, rows)
-            self.watch.lap("decode")
-            done = rows
+        done = self.decoder.fill(frames, self._batch)
         self.watch.lap("frames")
         self.duplicates.look(frames.buffer, self._batch, done, self.decoder)
         self.watch.lap("duplicates")
@@ -289,8 +284,7 @@ class Lane:
         stats.input_bytes += capture.position
         self.before += capture.size or capture.position
         self.position = 0
-        self.watch.seconds["read"] += capture.seconds
-        self.watch.seconds["frames"] -= capture.seconds
+        self.watch.separate("read", "frames", capture.seconds)
         for counter, value in capture.counters.items():
             stats.counters[counter] = stats.counters.get(counter, 0) + value
         if capture.damage:
@@ -334,9 +328,9 @@ class Lane:
         self.meter.close()
         if self._truth is not None:
             self._truth.taken()  # what was matched outside of chunks
+        self.watch.separate("decode", "frames", self.decoder.seconds)
         if self.filter is not None:
-            self.watch.seconds["filter"] += self.filter.seconds
-            self.watch.seconds["frames"] -= self.filter.seconds
+            self.watch.separate("filter", "frames", self.filter.seconds)
 
 
 def rows_of_labels(counted: Iterable[tuple[Mapping[str, str], int]]) -> dict[str, int]:

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 _PROGRESS_SECONDS = 0.1
 _WORTH_THREADS = 1 << 23  # stored bytes; less is metered before the threads are there
-_LARGER = 4  # times what a batch holds where there are threads: with small ones they wait for each other too often
+_LARGER = 2
 _TOGETHER, _MOST_TOGETHER = 1 << 23, 64  # stored bytes and number of captures that one lane takes at a time
 _AHEAD = 8  # batches of a capture, or to be written, that wait for their turn
 _NEW_CACHE = "compiling kernels, once on this machine (30 to 60 s) …"
@@ -344,8 +344,7 @@ class Run:
         whole.seconds, whole.compile_seconds = seconds, stats.compile_seconds
         self._complete(whole, np.sum([lane.sample for lane in lanes], axis=0))
         for lane in lanes[1:]:
-            for stage, spent in lane.watch.seconds.items():
-                self.watch.seconds[stage] += spent
+            self.watch.add(lane.watch.seconds)
 
     def recount(self, chunks: Sequence[Counted]) -> None:
         """Make `stats` those of these chunks, of which a run before this one may have done some; but for its times."""

@@ -242,8 +242,7 @@ class ShardedMeter:
         for shard in self._shards:
             shard.close()
         for meter in self._meters:
-            for stage, seconds in meter.watch.seconds.items():
-                self.watch.seconds[stage] += seconds
+            self.watch.add(meter.watch.seconds)
             meter.watch.seconds.clear()
 
 

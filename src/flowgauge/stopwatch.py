@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from collections.abc import Mapping
 
 
 class Stopwatch:
@@ -25,3 +26,12 @@ class Stopwatch:
         now = time.perf_counter()
         self.seconds[stage] += now - self._since
         self._since = now
+
+    def add(self, seconds: Mapping[str, float]) -> None:
+        """Add the times of another one."""
+        for stage, more in seconds.items():
+            self.seconds[stage] += more
+
+    def separate(self, stage: str, within: str, seconds: float) -> None:
+        """So much of the time of a stage was that of another one."""
+        self.add({stage: seconds, within: -seconds})

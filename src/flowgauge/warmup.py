@@ -107,20 +107,24 @@ def _processors() -> int:
 
 
 def compile_sources() -> None:
-    """Read and decode a capture of each container."""
+    """Read and decode a capture of each container, of bytes and of a file."""
     from flowgauge.decode import Decoder
     from flowgauge.duplicates import Estimate
     from flowgauge.kernels.packet import make_batch
     from flowgauge.sources.capture import open_capture
 
     compile_recording()
-    for content in (_pcap(), _pcapng()):
-        batch, decoder, done = make_batch(), Decoder(), 0
-        with open_capture(io.BytesIO(content)) as capture:
-            for rows in capture.steps(batch):
-                decoder.decode(capture.buffer, batch, done, rows)
-                done = rows
-            Estimate().look(capture.buffer, batch, done, decoder)
+    with tempfile.TemporaryFile(buffering=0) as file:
+        for content in (_pcap(), _pcapng()):
+            file.seek(0)
+            file.write(content)
+            file.truncate()
+            file.seek(0)
+            for source in (io.BytesIO(content), file):
+                batch, decoder = make_batch(), Decoder()
+                with open_capture(source) as capture:
+                    rows = decoder.fill(capture, batch)
+                    Estimate().look(capture.buffer, batch, rows, decoder)
 
 
 def load_metering(**options: Any) -> None:

@@ -8,7 +8,7 @@ import os
 
 import pytest
 
-from captures import pcap_header, pcap_record, section, simple, write_pcap, write_pcapng
+from captures import pcap_header, pcap_record, section, simple, write_pcap
 from flowgauge.errors import NotACapture, SourceError
 from flowgauge.kernels._jit import BOUNDSCHECK, JIT
 from flowgauge.kernels.clock import run_clock
@@ -18,19 +18,8 @@ from flowgauge.kernels.pcapng import walk_pcapng
 from flowgauge.sources import pcap
 from flowgauge.sources.capture import MIN_ROWS, first_time, open_capture
 from flowgauge.sources.window import BUFFER_BYTES, Buffers
+from inputs import CONTAINERS, FRAMES, SECOND, START
 from reading import packets, read_rows
-
-SECOND = 1_000_000_000
-HOUR = 3600 * SECOND
-START = 1_600_000_000 * SECOND
-
-# Jumps of the clock at several places, so that rows wait for their look-ahead.
-_JUMPS = {0: 5 * HOUR, 3: -9 * HOUR, 50: 2 * HOUR, 51: 2 * HOUR, 120: 3 * HOUR, 298: 7 * HOUR}
-FRAMES = [
-    (START + i * SECOND + _JUMPS.get(i, 0), bytes([i % 251]) * (1 + i * 37 % 700), 1600 if i % 5 else None)
-    for i in range(300)
-]
-CONTAINERS = {"pcap": write_pcap(FRAMES), "pcapng": write_pcapng(FRAMES, order=">")}
 
 containers = pytest.mark.parametrize("data", CONTAINERS.values(), ids=CONTAINERS)
 

@@ -1,4 +1,5 @@
-"""The one place that imports Numba, and the one policy for everything it compiles.
+"""The one policy for everything that Numba compiles; nothing else imports it, but for what kernels call that is not
+compiled with them (_external.py).
 
 Every kernel of the package is made by :func:`kernel` or, where it reads packet bytes, by
 :func:`byte_kernel`. Both release the GIL, follow NumPy's arithmetic errors and are cached on disk.
@@ -14,7 +15,6 @@ uncompiled; ``NUMBA_BOUNDSCHECK=1`` checks every index of every kernel.
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import hashlib
 import os
@@ -223,6 +223,7 @@ class Kernel:
         functools.update_wrapper(self, dispatcher.py_func)
         self.dispatcher = dispatcher
         self._enter: Callable[..., Any] = self._first
+        self._name: str | None = None
 
     def __call__(self, *args: Any) -> Any:
         return self._enter(*args)
@@ -232,10 +233,20 @@ class Kernel:
         """The types of arguments it was compiled for."""
         return list(self.dispatcher.signatures)
 
+    def share(self) -> str:
+        """Let other kernels enter it by the name that is returned, once it was called from Python."""
+        self._name = f"flowgauge_{self.dispatcher.py_func.__name__}"
+        return self._name
+
     def _first(self, *args: Any) -> Any:
         result = self.dispatcher(*args)
+        if self._name is None and BOUNDSCHECK:
+            return result
+        (compiled,) = self.dispatcher.overloads.values()
+        if self._name is not None:
+            address = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
+            llvmlite.binding.add_symbol(self._name, address)
         if not BOUNDSCHECK:
-            (compiled,) = self.dispatcher.overloads.values()
             self._enter = compiled.entry_point
         return result
 
@@ -482,63 +493,6 @@ def _put_quad(out: Any, at: Any, value: Any) -> None:
 put_quad = _quad_putter() if JIT else _put_quad
 
 
-_PACKET_FILTER = "flowgauge_packet_filter"
-"""What compiled kernels, in the cache too, call libpcap's bpf_filter."""
-
-_interpreter: Callable[..., int] | None = None
-
-
-def bind_packet_filter(address: int) -> None:
-    """Say where libpcap's bpf_filter is; comes before the first call of a kernel that has :data:`run_packet_filter`."""
-    global _interpreter
-    if JIT:
-        llvmlite.binding.add_symbol(_PACKET_FILTER, address)
-    else:
-        number, pointer = ctypes.c_uint, ctypes.c_void_p
-        _interpreter = ctypes.CFUNCTYPE(number, pointer, pointer, number, number)(address)
-
-
-def _packet_filter() -> Any:
-    """A kernel (code, start, data, at, length, captured) -> what a filter says of a packet, 0: it does not pass.
-
-    Its program begins at code[start] (struct bpf_insn as uint64) and is sound: libpcap has made it. `length` are the
-    bytes on the wire, data[at : at + captured] those that are there; IndexError where they are not.
-
-    The function is called by a name: with its address in the code, or as a ctypes function, a kernel is not cached.
-    """
-
-    @intrinsic
-    def run(typing_context: Any, code: Any, start: Any, data: Any, at: Any, length: Any, captured: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            code, packets = (cgutils.create_struct_proxy(signature.args[i])(context, builder, args[i]) for i in (0, 2))
-            byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
-            size = builder.zext(args[5], ir.IntType(64))
-            short = builder.icmp_unsigned("<", packets.nitems, size)
-            beyond = builder.icmp_unsigned(">", args[3], builder.sub(packets.nitems, size))
-            with cgutils.if_unlikely(builder, builder.or_(short, beyond)):
-                context.call_conv.return_user_exc(builder, IndexError, ("offset out of bounds",))
-            program = builder.bitcast(builder.gep(code.data, [args[1]]), byte)
-            function = cgutils.get_or_insert_function(
-                builder.module, ir.FunctionType(number, [byte, byte, number, number]), _PACKET_FILTER
-            )
-            return builder.call(function, [program, builder.gep(packets.data, [args[3]]), args[4], args[5]])
-
-        return types.uint32(code, types.int64, data, types.uint64, types.uint32, types.uint32), generate
-
-    def run_filter(code, start, data, at, length, captured):  # type: ignore[no-untyped-def]
-        return run(code, start, data, at, length, captured)
-
-    return inline_byte_helper(run_filter)
-
-
-def _run_packet_filter(code: Any, start: Any, data: Any, at: Any, length: Any, captured: Any) -> int:
-    assert _interpreter is not None
-    if int(at) + int(captured) > len(data):
-        raise IndexError("offset out of bounds")
-    program = code.ctypes.data + int(start) * code.itemsize
-    return _interpreter(program, data.ctypes.data + int(at), int(length), int(captured))
-
-
 def byte_kernel(function: Callable[..., Any]) -> Any:
     """Compile a kernel that reads packet bytes: every index is checked, also as shipped."""
     return _compile(function, boundscheck=True)
@@ -561,6 +515,3 @@ def rare_byte_helper(function: Callable[..., Any]) -> Any:
 def inline_byte_helper(function: Callable[..., Any]) -> Any:
     """A :func:`byte_helper` that is always inlined: for those on every packet's way, called from one place."""
     return _compile(function, entry=False, boundscheck=True, forceinline=True)
-
-
-run_packet_filter = _packet_filter() if JIT else _run_packet_filter

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flowgauge.kernels._jit import byte_kernel, run_packet_filter
+from flowgauge.kernels._external import run_packet_filter
+from flowgauge.kernels._jit import byte_kernel
 from flowgauge.kernels.packet import I32, I64, U32, U64
 
 U = np.uint64

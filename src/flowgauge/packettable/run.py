@@ -150,11 +150,8 @@ class PacketRun:
                 capture.finish()
 
     def _decoded(self, capture: Capture) -> int:
-        """Fill the batch and decode it, step by step; the rows in it."""
-        done = 0
-        for rows in capture.steps(self._batch):
-            self._decoder.decode(capture.buffer, self._batch, done, rows)
-            done = rows
+        """Fill the batch and decode it; the rows in it."""
+        done = self._decoder.fill(capture, self._batch)
         if self._duplicates is not None:
             self._duplicates.look(capture.buffer, self._batch, done, self._decoder)
         return done

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import stat
 import time
@@ -14,12 +15,15 @@ from numpy.typing import NDArray
 
 from flowgauge import storage
 from flowgauge.errors import NotACapture, SourceError, TruncatedCapture
+from flowgauge.kernels._external import HAS_READ
 from flowgauge.kernels.clock import COUNTERS, LOOKAHEAD, run_clock
 from flowgauge.kernels.packet import PacketBatch, make_batch
 from flowgauge.kernels.pcap import PcapLayout
+from flowgauge.kernels.records import BAD_RECORD, FULL, MORE
 from flowgauge.labels.inside import from_comments
 from flowgauge.sources import pcap, pcapng
 from flowgauge.sources.clock import Clock
+from flowgauge.sources.direct import Decoding, Direct
 from flowgauge.sources.envelopes import FrameLabels
 from flowgauge.sources.streams import Source, Stream, open_stream
 from flowgauge.sources.window import Buffers, Interface, Window
@@ -63,6 +67,11 @@ class Reader(Protocol):
         """Byte order of what the capture's system wrote, the headers of BSD loopback among it."""
         ...
 
+    @property
+    def records(self) -> tuple[Any, ...]:
+        """What the kernel that walks them is told of the records at the cursor."""
+        ...
+
     def has_processes(self, window: Window) -> bool:
         """Whether the blocks at the cursor tell of the processes of packets."""
         ...
@@ -103,6 +112,7 @@ class Capture:
         self._clock = clock
         self._window = Window(stream, buffers)
         self._rules = rules
+        self._labelled = labels is not None
         self._frame_labels = FrameLabels(labels)
         self._reader = _reader(self._window, labels)
         self._waiting: Any = _NOTHING  # packets that the clock has not decided yet
@@ -178,6 +188,52 @@ class Capture:
                 break
             self._fill()
         self._waiting = batch.packets[done:rows].copy() if done < rows else _NOTHING
+
+    @functools.cached_property
+    def is_direct(self) -> bool:
+        """Whether :meth:`take` does it: for a plain file of this machine whose frames all pass and get no labels."""
+        plain = not (self._filter or self._rules or self._labelled or self._reader.has_trailers)
+        return HAS_READ and plain and self._clock is not None and self._stream.descriptor is not None
+
+    @functools.cached_property
+    def _direct(self) -> Direct:
+        assert self._stream.descriptor is not None and self._clock is not None
+        return Direct(self._stream.descriptor, self._window, self._clock, self._counts)
+
+    def take(self, batch: PacketBatch, decoder: Decoding) -> int:
+        """Fill rows as :meth:`read` does, and decode them; their number, 0 where nothing is left."""
+        window, direct = self._window, self._direct
+        window.row = self._restore(batch)
+        direct.begin()
+        while True:
+            verdict = self._take(batch, decoder)
+            if verdict == FULL or self.over:
+                break
+            if verdict != MORE and self._pass_over(batch):
+                continue
+            if window.full and direct.rows:
+                break
+            self._fill()
+        done, rows = direct.rows, window.row
+        self._waiting = batch.packets[done:rows].copy() if done < rows else _NOTHING
+        return done
+
+    def _pass_over(self, batch: PacketBatch) -> bool:
+        """Walk what is no packet; False where that is not wholly there."""
+        begin = self._window.offset
+        self._walk_records(batch)
+        return self.over or self._window.offset > begin
+
+    def _take(self, batch: PacketBatch, decoder: Decoding) -> int:
+        direct = self._direct
+        try:
+            return direct.take(batch, self._reader.records, self.over, decoder)
+        except IndexError:
+            return BAD_RECORD  # which the walk says again
+        finally:
+            count, seconds = direct.taken(decoder)
+            self._stream.passed(count)
+            self.seconds += seconds
 
     @property
     def _left_out(self) -> int:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from flowgauge.captureinfo import link_name
 from flowgauge.errors import ConfigError, SourceError
 from flowgauge.kernels import filters as k
-from flowgauge.kernels._jit import bind_packet_filter
+from flowgauge.kernels._external import bind_packet_filter
 from flowgauge.kernels.packet import PacketBatch
 from flowgauge.sources import libpcap
 from flowgauge.sources.expression import find_fault, underline

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -79,6 +79,11 @@ class PcapReader:
     def big_endian(self) -> bool:
         """Byte order of the file."""
         return bool(self.layout.big)
+
+    @property
+    def records(self) -> tuple[Any, ...]:
+        """What the walk is told of them."""
+        return (self.layout,)
 
     def walk(self, batch: PacketBatch, window: Window) -> str | None:
         """Fill rows from the window; what is wrong with the record at the cursor, or None."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -88,11 +89,15 @@ class PcapngReader:
         """Packets and blocks whose word on processes makes no sense."""
         return self._memo.unread + self._processes.unread + self._unread
 
+    @property
+    def records(self) -> tuple[Any, ...]:
+        """What the walk is told of them, up to the next section or interface."""
+        return self._orders, self._table[: self._described + 1], self._memo.arrays
+
     def walk(self, batch: PacketBatch, window: Window) -> str | None:
         """Fill rows from the window; what is wrong with the block at the cursor, or None."""
         while True:
-            table = self._table[: self._described + 1]
-            verdict = walk_pcapng(batch, window.words, window.cursor, self._orders, table, self._memo.arrays)
+            verdict = walk_pcapng(batch, window.words, window.cursor, *self.records)
             if verdict == NEW_KEY:
                 self._look_up()
                 continue

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from flowgauge.captureinfo import link_name
 from flowgauge.errors import ConfigError
 from flowgauge.kernels import filters as k
-from flowgauge.kernels._jit import bind_packet_filter
+from flowgauge.kernels._external import bind_packet_filter
 from flowgauge.kernels.packet import PacketBatch
 from flowgauge.kernels.records import LATEST, NO_TIME
 from flowgauge.labels.process import ProcessLabels

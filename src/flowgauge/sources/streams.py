@@ -84,6 +84,11 @@ class _Stored(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
+    @property
+    def waiting(self) -> bool:
+        """Whether there are bytes that were looked at and not read."""
+        return bool(self._head)
+
     def peek(self, count: int) -> bytes:
         """The first `count` bytes, fewer where the input is shorter; they stay unread."""
         while len(self._head) < count:
@@ -157,6 +162,7 @@ class Stream:
         self.size = raw.size if is_stored else _regular_size(raw)
         self.live = self.size is None and not is_stored and not isinstance(raw, io.BytesIO)
         self._broken: StreamError | None = None
+        self._file = raw
         self._raw = raw if owned else None
         self._stored = _Stored(raw)
         with _readable(name):
@@ -170,6 +176,21 @@ class Stream:
     def position(self) -> int:
         """Stored bytes consumed so far."""
         return self._stored.position
+
+    @property
+    def descriptor(self) -> int | None:
+        """That of a file of this machine, to read what comes next in it; None where bytes come otherwise.
+
+        What was read so is to be told to :meth:`passed`.
+        """
+        plain = isinstance(self._file, io.FileIO) and type(self._file).readinto is io.FileIO.readinto
+        if not plain or self.size is None or self.compression or self._stored.waiting:
+            return None
+        return int(self._file.fileno())
+
+    def passed(self, count: int) -> None:
+        """So many bytes were read."""
+        self._stored.position += count
 
     @property
     def retries(self) -> int:
