@@ -36,8 +36,10 @@ def compile_all(groups: Iterable[str] = DEFAULT_FEATURES) -> None:
     features = tuple(groups)
     with _uncollected():
         _compile_beside(features)
-        for capture, format in zip((_pcap(), _pcapng()) * 2, _FORMATS, strict=True):
-            extract(io.BytesIO(capture), io.BytesIO(), format=format, features=features, warm=False)
+        captures = (opened(content) for opened in (io.BytesIO, _file) for content in (_pcap(), _pcapng()))
+        for capture, format in zip(captures, _FORMATS, strict=True):
+            with capture as source:
+                extract(source, io.BytesIO(), format=format, features=features, warm=False)
         options: dict[str, Any] = {"dedup": 1.0, "reorder": 1.0, "preset": "nfstream"}
         if libpcap.is_installed():
             options["filter"] = "ip"
@@ -114,17 +116,21 @@ def compile_sources() -> None:
     from flowgauge.sources.capture import open_capture
 
     compile_recording()
+    for content in (_pcap(), _pcapng()):
+        for opened in (io.BytesIO, _file):
+            batch, decoder = make_batch(), Decoder()
+            with opened(content) as source, open_capture(source) as capture:
+                rows = decoder.fill(capture, batch)
+                Estimate().look(capture.buffer, batch, rows, decoder)
+
+
+@contextlib.contextmanager
+def _file(content: bytes) -> Iterator[Any]:
+    """An unbuffered file of this machine, which other kernels read than bytes."""
     with tempfile.TemporaryFile(buffering=0) as file:
-        for content in (_pcap(), _pcapng()):
-            file.seek(0)
-            file.write(content)
-            file.truncate()
-            file.seek(0)
-            for source in (io.BytesIO(content), file):
-                batch, decoder = make_batch(), Decoder()
-                with open_capture(source) as capture:
-                    rows = decoder.fill(capture, batch)
-                    Estimate().look(capture.buffer, batch, rows, decoder)
+        file.write(content)
+        file.seek(0)
+        yield file
 
 
 def load_metering(**options: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars
@@ -111,6 +112,40 @@ def test_only_texts_that_repeat_have_dictionaries(files: dict[str, Path]) -> Non
         is_text = pa.types.is_dictionary(field.type) or pa.types.is_string(field.type)
         assert column.has_dictionary_page == (is_text and field.name != "community_id"), field.name
         assert column.compression == "ZSTD"
+
+
+def test_times_and_categories_have_their_range(files: dict[str, Path]) -> None:
+    """Readers can leave out row groups by times and categories; other columns take no time for that."""
+    group = pq.read_metadata(files["parquet"]).row_group(0)
+    for number, field in enumerate(SCHEMA):
+        tells = pa.types.is_timestamp(field.type) or pa.types.is_dictionary(field.type)
+        assert group.column(number).is_stats_set == tells, field.name
+    start = group.column(SCHEMA.get_field_index("start")).statistics
+    rows = pq.ParquetFile(files["parquet"]).read_row_group(0, ["start"])["start"].cast(pa.int64())
+    assert (start.min.value, start.max.value) == (min(rows.to_pylist()), max(rows.to_pylist()))
+
+
+class Counted(io.BytesIO):
+    """Counts how often it is written to."""
+
+    writes = 0
+
+    def write(self, data: Any) -> int:
+        self.writes += 1
+        return super().write(data)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_row_group_is_written_at_once(format: str) -> None:
+    """The hundreds of pieces of a row group come to the output as a few large ones, before the next group."""
+    output = Counted()
+    with open_sink(output, format=format, schema=SCHEMA) as sink:
+        for groups in (1, 2, 3):
+            sink.write(native_batch(200))
+            written = len(output.getvalue())
+            assert output.writes == groups
+            assert written == sink.written > 200 * groups * 20
+    assert output.writes == 4
 
 
 @pytest.mark.parametrize("format", FORMATS)

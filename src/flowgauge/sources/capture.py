@@ -192,7 +192,8 @@ class Capture:
     @functools.cached_property
     def is_direct(self) -> bool:
         """Whether :meth:`take` does it: for a plain file of this machine whose frames all pass and get no labels."""
-        plain = not (self._filter or self._rules or self._labelled or self._reader.has_trailers)
+        every = self._filter is None and self._rules is None
+        plain = every and not self._labelled and not self._reader.has_trailers
         return HAS_READ and plain and self._clock is not None and self._stream.descriptor is not None
 
     @functools.cached_property
