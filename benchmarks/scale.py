@@ -117,17 +117,23 @@ def threads(runs: int) -> dict[str, Any]:
     answer: dict[str, Any] = {}
     for name, inputs in (("one", one), ("many", many)):
         found: dict[int, list[dict[str, Any]]] = {1: [], 2: []}
+        starts = []
         for _ in range(runs):
+            starts.append(extract([str(trace_file("one", 1))], 1)["seconds"])
             for number in found:
                 found[number].append(extract(inputs, number))
-        seconds = {number: min(each["seconds"] for each in all_runs) for number, all_runs in found.items()}
+        seconds = {
+            number: statistics.median(each["seconds"] for each in all_runs) for number, all_runs in found.items()
+        }
         ratios = [a["seconds"] / b["seconds"] for a, b in zip(found[1], found[2], strict=True)]
         answer[name] = {
             "seconds": seconds,
             "cpu_seconds": {
-                number: min(each["cpu_seconds"] for each in all_runs) for number, all_runs in found.items()
+                number: statistics.median(each["cpu_seconds"] for each in all_runs)
+                for number, all_runs in found.items()
             },
             "packets": found[1][0]["packets"],
+            "start_seconds": statistics.median(starts),
             "speedup": statistics.median(ratios),
             "speedup_range": [min(ratios), max(ratios)],
         }

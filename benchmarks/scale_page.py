@@ -38,7 +38,7 @@ def page(results: dict[str, Any]) -> str:
     parts = [
         _head(results),
         _costs(results["costs"]),
-        _threads(results["threads"], results["costs"]["runs"][0]["seconds"]),
+        _threads(results["threads"]),
         _spark(results["spark"]),
     ]
     parts += [_linearity(results["costs"], results["linearity"]), _model(results)]
@@ -95,11 +95,12 @@ off than {costs["largest_error"]:.0%}. The formula goes from file to Parquet: re
 compressing."""
 
 
-def _threads(threads: dict[str, Any], start: float) -> str:
+def _threads(threads: dict[str, Any]) -> str:
     rows = []
     for name, text in (("many", "32 captures, side by side"), ("one", "1 capture, read beside being metered")):
         found = threads[name]
         one, two = (found["seconds"][n] for n in ("1", "2"))
+        start = found["start_seconds"]
         used = found["cpu_seconds"]["2"] / found["cpu_seconds"]["1"]
         low, high = found["speedup_range"]
         rows.append(
@@ -110,8 +111,8 @@ def _threads(threads: dict[str, Any], start: float) -> str:
     return f"""## Threads
 
 Million packets a second of a whole command with one thread and with two on as many processors, how many times as quick
-two are (median of pairs of runs, and range), the same by the best of each without the {start:.1f} s of a start, and how many
-times the processor time they take:
+two are (median of pairs of runs, and range), the same by the medians of each without that of a start, and how many times
+the processor time they take:
 
 | input | 1 thread | 2 threads | times as quick | without start | processor time |
 | --- | --- | --- | --- | --- | --- |
