@@ -19,7 +19,7 @@ from flowgauge.kernels._jit import JIT
 from flowgauge.kernels.packet import METERED, make_batch
 from flowgauge.labels.process import ProcessLabels
 from flowgauge.sources import pcap
-from flowgauge.sources.capture import Capture, open_capture
+from flowgauge.sources.capture import MIN_ROWS, Capture, open_capture
 from flowgauge.sources.filters import Filter
 from flowgauge.sources.window import Buffers
 from inputs import BLOCKS, CONTAINERS, FRAMES, SEEDS, mutated
@@ -111,6 +111,14 @@ def test_what_is_read_step_by_step(tmp_path):
         for source in (path, plain):
             with open_capture(source) as capture:
                 assert capture.is_direct
+
+
+def test_small_batch(tmp_path):
+    """A batch that cannot hold the look-ahead is refused, as it is step by step."""
+    path = tmp_path / "a.pcap"
+    path.write_bytes(CONTAINERS["pcap"])
+    with open_capture(path) as capture, pytest.raises(ValueError, match=f"{MIN_ROWS} are needed"):
+        Decoder().fill(capture, make_batch(MIN_ROWS - 1))
 
 
 def test_read_error(tmp_path):

@@ -17,7 +17,7 @@ from flowgauge.kernels.pcap import walk_pcap
 from flowgauge.kernels.pcapng import walk_pcapng
 from flowgauge.kernels.records import MORE
 
-U, I64 = np.uint64, np.int64
+U = np.uint64
 
 INTAKE = np.dtype(
     [

@@ -171,11 +171,9 @@ class Capture:
         What is done with the rows of a step before the next finds their bytes in the processor's cache. Nothing is
         yielded where the input is `over`, and where none of the frames that were read now passes the filter.
         """
-        if len(batch.packets) < MIN_ROWS:
-            raise ValueError(f"a batch of {len(batch.packets)} rows is too small; {MIN_ROWS} are needed")
         window, clock, done = self._window, self._clock, 0
         left_out = self._left_out
-        window.row = self._restore(batch)
+        self._restore(batch)
         while True:
             rows = self._walk(batch)
             before, done = done, rows
@@ -187,7 +185,7 @@ class Capture:
             if self.over or rows == len(batch.packets) or (some and (window.full or self._stream.live)):
                 break
             self._fill()
-        self._waiting = batch.packets[done:rows].copy() if done < rows else _NOTHING
+        self._keep(batch, done)
 
     @functools.cached_property
     def is_direct(self) -> bool:
@@ -204,7 +202,7 @@ class Capture:
     def take(self, batch: PacketBatch, decoder: Decoding) -> int:
         """Fill rows as :meth:`read` does, and decode them; their number, 0 where nothing is left."""
         window, direct = self._window, self._direct
-        window.row = self._restore(batch)
+        self._restore(batch)
         direct.begin()
         while True:
             verdict = self._take(batch, decoder)
@@ -215,9 +213,8 @@ class Capture:
             if window.full and direct.rows:
                 break
             self._fill()
-        done, rows = direct.rows, window.row
-        self._waiting = batch.packets[done:rows].copy() if done < rows else _NOTHING
-        return done
+        self._keep(batch, direct.rows)
+        return direct.rows
 
     def _pass_over(self, batch: PacketBatch) -> bool:
         """Walk what is no packet; False where that is not wholly there."""
@@ -240,15 +237,22 @@ class Capture:
     def _left_out(self) -> int:
         return 0 if self._filter is None else self._filter.packets
 
-    def _restore(self, batch: PacketBatch) -> int:
+    def _restore(self, batch: PacketBatch) -> None:
         """Put the waiting packets first, and the bytes that are still needed to the front of the window."""
+        if len(batch.packets) < MIN_ROWS:
+            raise ValueError(f"a batch of {len(batch.packets)} rows is too small; {MIN_ROWS} are needed")
         waiting = self._waiting
-        if not len(waiting):
+        if len(waiting):
+            waiting.offset = self._window.gather(waiting.offset.tolist(), waiting.caplen.tolist())
+            batch.packets[: len(waiting)] = waiting
+        else:
             self._window.restart()
-            return 0
-        waiting.offset = self._window.gather(waiting.offset.tolist(), waiting.caplen.tolist())
-        batch.packets[: len(waiting)] = waiting
-        return len(waiting)
+        self._window.row = len(waiting)
+
+    def _keep(self, batch: PacketBatch, done: int) -> None:
+        """The rows behind the first `done` wait for those that decide their times."""
+        rows = self._window.row
+        self._waiting = batch.packets[done:rows].copy() if done < rows else _NOTHING
 
     def _walk(self, batch: PacketBatch) -> int:
         """Fill rows from the window with what passes the filter; returns how many rows there are."""
