@@ -22,6 +22,7 @@ from flowgauge.sinks import by_extension, open_sink
 from flowgauge.sinks.output import Output
 from flowgauge.sinks.sink import Sink
 from flowgauge.stats import STATS, RunStats
+from flowgauge.threads import processors
 
 if TYPE_CHECKING:
     from flowgauge.sources.streams import Source
@@ -92,7 +93,7 @@ def _write(batches: Iterator[pa.RecordBatch], sink: Any) -> None:
 
 def _open(output: Target, schema: pa.Schema, format: str | None, compression: str | None) -> Any:
     if (format or _format(output)) == "parquet":
-        return Sink(Output(output), schema, parquet_opener(compression))
+        return Sink(Output(output), schema, parquet_opener(compression, processors() - 1))  # one decodes
     if compression is not None:
         raise ConfigError("compression is of Parquet: name a file .parquet, or give that format")
     return open_sink(output, format=format, schema=schema)

@@ -37,14 +37,15 @@ def open_sink(
     metadata: dict[str, str] | None = None,
     omit_null: bool = False,
     terms: Terms = Terms(),  # noqa: B008 (a tuple)
+    threads: int = 1,
 ) -> Any:
     """A sink, to be used as a context manager, for record batches of `schema`.
 
     `output` is a path, the URL of a storage, "-" (standard output), a binary file object, or the URL of a destination,
     to which rows are delivered on these terms. The format is `format`, else that of the extension, else CSV for a
     stream. `metadata` and that of the fields are stored by Parquet and Arrow; with `omit_null` JSON leaves out what is
-    null. Raises ConfigError for a format that is not known; entering the context raises SinkError where the output
-    cannot be opened.
+    null; so many `threads` encode Parquet. Raises ConfigError for a format that is not known; entering the context
+    raises SinkError where the output cannot be opened.
     """
     schema = schema.with_metadata(metadata or schema.metadata or {})
     if is_destination(output):
@@ -55,7 +56,7 @@ def open_sink(
     name = path if path is not None else "" if output == "-" else str(getattr(output, "name", ""))
     found, compression = by_extension(name)
     chosen = _chosen(format) if format is not None else _by_name(found, path)
-    return Sink(Output(output), schema, _opener(chosen, compression, omit_null))
+    return Sink(Output(output), schema, _opener(chosen, compression, omit_null, threads))
 
 
 def _chosen(format: str) -> str:
@@ -88,7 +89,7 @@ def _by_name(found: str | None, path: str | None) -> str:
     )
 
 
-def _opener(format: str, compression: str | None, omit_null: bool) -> Opener:
+def _opener(format: str, compression: str | None, omit_null: bool, threads: int) -> Opener:
     """Writers are imported when they are used: they load kernels or more of pyarrow."""
     if format in ("csv", "jsonl", "zeek"):
         from flowgauge.sinks.text import csv_writer, jsonl_writer
@@ -105,7 +106,7 @@ def _opener(format: str, compression: str | None, omit_null: bool) -> Opener:
     if format == "parquet":
         from flowgauge.sinks.parquet import ParquetWriter
 
-        return ParquetWriter
+        return functools.partial(ParquetWriter, threads=threads)
     from flowgauge.sinks.arrow import ArrowWriter
 
     return ArrowWriter

@@ -10,24 +10,25 @@ about the same in each row group: those of times and categories are written, by 
 from __future__ import annotations
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from flowgauge.sinks.output import Output
+from flowgauge.sinks.rowgroups import row_groups
 
 _VALUES_AT_ONCE = 1 << 16
 _UNIQUE = frozenset({"community_id"})  # texts that hardly ever repeat
 
 
 class ParquetWriter:
-    """Writes each table as one row group, in one piece whatever those of the table are."""
+    """Writes each table as one row group, in one piece whatever those of the table are; several threads encode."""
 
     rows = 32_768
 
-    def __init__(self, output: Output, schema: pa.Schema) -> None:
-        self._stream = output.gathered()
-        self._writer = pq.ParquetWriter(
-            self._stream,
+    def __init__(self, output: Output, schema: pa.Schema, threads: int = 1) -> None:
+        self._groups = row_groups(
+            output,
             schema,
+            _prepared,
+            threads,
             compression="zstd",
             compression_level=1,
             use_dictionary=[field.name for field in schema if _is_text(field.type) and field.name not in _UNIQUE],
@@ -35,21 +36,15 @@ class ParquetWriter:
             write_batch_size=_VALUES_AT_ONCE,
             column_encoding={field.name: "DELTA_BINARY_PACKED" for field in schema if _is_wide_integer(field.type)},
         )
+        self.write = self._groups.write
+        self.note = self._groups.note
+        self.close = self._groups.close
 
-    def write(self, table: pa.Table) -> None:
-        """Write the rows of a table."""
-        columns = [_compact(column) for column in table.combine_chunks().columns]
-        self._writer.write_table(pa.Table.from_arrays(columns, schema=table.schema), row_group_size=self.rows)
-        self._stream.flush()
 
-    def note(self, name: str, text: str) -> None:
-        """Metadata for the footer."""
-        self._writer.add_key_value_metadata({name: text})
-
-    def close(self) -> None:
-        """Write the footer."""
-        self._writer.close()
-        self._stream.flush()
+def _prepared(table: pa.Table) -> pa.Table:
+    """Columns in one piece, dictionaries with what is used."""
+    columns = [_compact(column) for column in table.combine_chunks().columns]
+    return pa.Table.from_arrays(columns, schema=table.schema)
 
 
 def _is_text(kind: pa.DataType) -> bool:
