@@ -15,6 +15,7 @@ from captures import enhanced, interface, section, write_pcap, write_pcapng
 from flowgauge.errors import ConfigError, SourceError
 from flowgauge.kernels._jit import JIT
 from flowgauge.run import extract
+from flowgauge.spark.plan import Sizes, Trace, arranged, jobs_of, plan_of
 from packets import Sent, eth, ip4, sent, udp
 from services_here import needs
 from spark_stand_in import Session, extract_by
@@ -79,6 +80,20 @@ def test_a_large_capture_is_metered_in_shards_between_others(tmp_path: Path) -> 
     want, other = _here(str(tmp_path), features=BYTES)
     assert got == want
     assert (stats.files, stats.input_bytes) == (other.files, other.input_bytes)
+
+
+def test_a_trace_has_shards_by_its_own_size(tmp_path: Path) -> None:
+    """As many as its bytes fill tasks; more where processors would have no work; never one for each task of all."""
+    sizes = Sizes(task=100, most=100, parallel=4, shards=20)
+    assert [sizes.shards_of(stored, 1) for stored in (0, 50, 400, 401, 5000)] == [4, 4, 4, 5, 20]
+    assert [sizes.shards_of(stored, 8) for stored in (0, 100, 101, 5000)] == [1, 1, 2, 20]
+    paths = in_files(tmp_path, frames(MANY, jumps=False), 3)
+    run, _ = plan_of(paths, {})
+    jobs = jobs_of(run)
+    task = max(Path(path).stat().st_size for path in paths) // 2 + 1
+    whole, traces = arranged(jobs, run, Sizes(task, 100, 4, 200))
+    assert not whole
+    assert [trace for trace, _ in traces] == [Trace(number, 2 * number, 2) for number in range(3)]
 
 
 def test_the_counts_are_the_same(tmp_path: Path) -> None:

@@ -81,12 +81,17 @@ class Work:
 
 
 class Sizes(NamedTuple):
-    """What the session says of sizes: stored bytes of a task's captures, those that are too many for one task, and
-    shards of a trace."""
+    """What the session says of sizes: stored bytes of a task's captures, those that are too many for one task, how many
+    tasks run at a time, and the most shards of a trace."""
 
     task: int
     most: int
+    parallel: int
     shards: int
+
+    def shards_of(self, stored: int, traces: int) -> int:
+        """Shards for a trace of so many stored bytes, of several: all processors have work, and each task enough."""
+        return max(1, min(self.shards, max(-(-self.parallel // traces), -(-stored // self.task))))
 
 
 def plan_of(inputs: Any, options: dict[str, Any]) -> tuple[Run, Work]:
@@ -112,14 +117,14 @@ def jobs_of(run: Run) -> list[Job]:
 def arranged(jobs: list[Job], run: Run, sizes: Sizes) -> tuple[list[list[Job]], list[tuple[Trace, list[Job]]]]:
     """The captures that are metered where they lie, some in a task, and those that are metered in shards."""
     if run.plan.join:
-        return [], [(Trace(0, 0, sizes.shards), jobs)]
+        return [], [(Trace(0, 0, sizes.shards_of(sum(map(stored_size, jobs)), 1)), jobs)]
     tasks: list[list[Job]] = []
-    traces: list[tuple[Trace, list[Job]]] = []
+    large: list[Job] = []
     room = 0
     for job in jobs:
         size = stored_size(job)
         if size > sizes.most and _can_be_split(run.config) and layout_of(job.capture.source) is not None:
-            traces.append((Trace(job.number, len(traces) * sizes.shards, sizes.shards), [job]))
+            large.append(job)
             room = 0
             continue
         if size > room:
@@ -127,6 +132,12 @@ def arranged(jobs: list[Job], run: Run, sizes: Sizes) -> tuple[list[list[Job]], 
             room = sizes.task
         tasks[-1].append(job)
         room -= size
+    traces: list[tuple[Trace, list[Job]]] = []
+    first = 0
+    for job in large:
+        shards = sizes.shards_of(stored_size(job), len(large))
+        traces.append((Trace(job.number, first, shards), [job]))
+        first += shards
     return tasks, traces
 
 
@@ -136,8 +147,7 @@ def sizes_of(spark: Any, jobs: list[Job]) -> Sizes:
     parallel = parallelism(spark)
     stored = sum(map(stored_size, jobs))
     task = min(most, max(cost, (stored + cost * len(jobs)) // parallel))
-    shards = min(int(spark.conf.get(_SHUFFLES)), max(parallel, -(-stored // task)))
-    return Sizes(task, most, max(1, shards))
+    return Sizes(task, most, parallel, int(spark.conf.get(_SHUFFLES)))
 
 
 def parallelism(spark: Any) -> int:
