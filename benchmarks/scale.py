@@ -31,7 +31,8 @@ RESULTS = HERE / "scale.json"
 FLOWGAUGE = [sys.executable, "-m", "flowgauge"]
 PACKETS = 2_000_000
 FILES = 8
-TIMES = 4  # each of the files, where threads are measured: a run is to last longer than its start
+TIMES = 16  # each of the files, where threads are measured: a run is to last longer than its start
+ONE = 8_000_000  # packets of the one capture, which is to fit in memory
 LIMIT_S = 3600.0
 SIZES = (1_000_000, 10_000_000, 100_000_000)
 _RUNS = {SIZES[0]: 7, SIZES[1]: 3}  # of these; others last long enough
@@ -113,7 +114,7 @@ def _not_negative(rows: Any, values: Any) -> Any:
 
 def threads(runs: int) -> dict[str, Any]:
     """One and two threads: on one file, and on several. Runs take turns, so that all see the same machine."""
-    one, many = [str(trace(TIMES * PACKETS))], [str(folder_of_parts())]
+    one, many = [str(trace(ONE))], [str(folder_of_parts())]
     answer: dict[str, Any] = {}
     for name, inputs in (("one", one), ("many", many)):
         found: dict[int, list[dict[str, Any]]] = {1: [], 2: []}
@@ -138,6 +139,26 @@ def threads(runs: int) -> dict[str, Any]:
             "speedup_range": [min(ratios), max(ratios)],
         }
     return answer
+
+
+def packet_table(runs: int) -> dict[str, Any]:
+    """Rows of the packet table, of whole frames, by compression; runs take turns with those of one packet."""
+    path, single = trace(ONE), trace_file("one", 1)
+    found: dict[str, list[float]] = {"zstd": [], "lz4": []}
+    starts = []
+    for _ in range(runs):
+        starts.append(_write_packets(single, "zstd"))
+        for compression, seconds in found.items():
+            seconds.append(_write_packets(path, compression))
+    medians = {compression: statistics.median(seconds) for compression, seconds in found.items()}
+    return {"packets": ONE, "start_seconds": statistics.median(starts), "seconds": medians}
+
+
+def _write_packets(path: Path, compression: str) -> float:
+    """Seconds of a run to Parquet."""
+    with tempfile.TemporaryDirectory() as folder:
+        output = ["-o", f"{folder}/packets.parquet", "--compression", compression, "--quiet"]
+        return run([*FLOWGAUGE, "packets", str(path), *output], LIMIT_S, environment()).seconds
 
 
 def parts() -> list[Path]:
@@ -217,7 +238,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--most", type=int, default=SIZES[-1], help="packets of the largest trace")
-    parser.add_argument("--only", choices=("costs", "threads", "linearity", "spark"), help="measure this anew")
+    parser.add_argument(
+        "--only", choices=("costs", "threads", "packet_table", "linearity", "spark"), help="measure this anew"
+    )
     parser.add_argument("--page", action="store_true", help="measure nothing, write the page")
     given = parser.parse_args()
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() and (given.page or given.only) else {}
@@ -225,6 +248,7 @@ def main() -> None:
         "costs": lambda: costs(given.runs),
         "linearity": lambda: linearity([size for size in SIZES if size <= given.most]),
         "threads": lambda: threads(given.runs),
+        "packet_table": lambda: packet_table(given.runs),
         "spark": lambda: spark(given.runs),
     }
     for name, task in tasks.items():
@@ -241,6 +265,7 @@ def spark(runs: int) -> dict[str, Any]:
     """Seconds of the engine Spark with one and two workers, beside one thread without it."""
     inputs = [str(part) for part in parts()]
     answer: dict[str, Any] = {"here": median(runs, inputs, 1), "packets": PACKETS, "runs": runs}
+    answer["start"] = median(runs, [str(trace_file("one", 1))], None, "--engine", "spark", "--master", "local[1]")
     for workers in (1, 2):
         for name, options in (("apart", ()), ("joined", ("--join",))):
             found = median(runs, inputs, None, "--engine", "spark", "--master", f"local[{workers}]", *options)

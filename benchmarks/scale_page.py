@@ -39,6 +39,7 @@ def page(results: dict[str, Any]) -> str:
         _head(results),
         _costs(results["costs"]),
         _threads(results["threads"]),
+        _packet_table(results["packet_table"]),
         _spark(results["spark"]),
     ]
     parts += [_linearity(results["costs"], results["linearity"]), _model(results)]
@@ -97,7 +98,7 @@ compressing."""
 
 def _threads(threads: dict[str, Any]) -> str:
     rows = []
-    for name, text in (("many", "32 captures, side by side"), ("one", "1 capture, read beside being metered")):
+    for name, text in (("many", "128 captures, side by side"), ("one", "1 capture, read beside being metered")):
         found = threads[name]
         one, two = (found["seconds"][n] for n in ("1", "2"))
         start = found["start_seconds"]
@@ -120,12 +121,33 @@ the processor time they take:
 
 Rows, order and bytes are the same for any number of threads. Two threads are not twice as quick: the start of a command
 is one thread's; kernels run without the interpreter's lock, but the calls between them need it, and who waits for it
-sleeps; and where one capture is read, the thread that meters has more to do than the one that reads."""
+sleeps. Where one capture is read, the thread that reads and the one that meters wait for each other when one of them has
+more to do; and half of the flows of this one are open at its end, where they are written by one thread. Of more than two
+threads, several encode row groups of Parquet side by side, so that none waits for a single one that writes."""
+
+
+def _packet_table(found: dict[str, Any]) -> str:
+    start, packets = found["start_seconds"], found["packets"]
+    rows = [
+        f"| {compression} | {packets / seconds / 1e6:.2f} | {packets / (seconds - start) / 1e6:.2f} |"
+        for compression, seconds in found["seconds"].items()
+    ]
+    table = "\n".join(rows)
+    return f"""## Packets
+
+Million rows a second of `flowgauge packets` to Parquet, {packets:,} whole frames of one capture:
+
+| compression | command | without start |
+| --- | --- | --- |
+{table}"""
 
 
 def _spark(spark: dict[str, Any]) -> str:
     here, packets = spark["here"], spark["packets"]
-    rows = [f"| without Spark, 1 thread | {here['seconds']:.1f} |"]
+    rows = [
+        f"| without Spark, 1 thread | {here['seconds']:.1f} |",
+        f"| Spark, 1 worker, a capture of one packet | {spark['start']['seconds']:.1f} |",
+    ]
     for name, text in (("apart", "each capture a trace of its own"), ("joined", "one trace (`--join`)")):
         for workers in (1, 2):
             found = spark[f"{name}-{workers}"]
@@ -139,7 +161,8 @@ def _spark(spark: dict[str, Any]) -> str:
 | --- | --- |
 {table}
 
-On one machine Spark is for trying out. Its tasks meter with the same code; what comes on top (a Java machine, its
+On one machine Spark is for trying out. These captures are larger than a partition of Spark, so that they are shared out
+to shards with and without `--join`: read for their times, decoded, sorted by Spark and metered in tasks of their own. Its tasks meter with the same code; what comes on top (a Java machine, its
 workers, records that pass through it to be sorted, and through the driver into one file) is not in the formula above,
 and so not in the model below, which tells what a cluster cannot be quicker than."""
 
