@@ -18,11 +18,11 @@ from flowgauge.packettable.parquet import parquet_opener
 from flowgauge.sinks import open_sink, thrift
 from flowgauge.sinks.output import Output
 from flowgauge.sinks.parquet import ParquetWriter
-from flowgauge.sinks.rowgroups import MOST_THREADS, row_groups
+from flowgauge.sinks.rowgroups import MOST_ENCODERS, row_groups
 from flowgauge.sinks.sink import Sink
 from native_rows import SCHEMA, native_batch
 
-THREADS = (2, 3, MOST_THREADS + 1)
+THREADS = (2, 3, MOST_ENCODERS + 1)
 BATCH = native_batch(450)
 I64, BINARY, LIST, STRUCT = thrift.I64, thrift.BINARY, thrift.LIST, thrift.STRUCT
 

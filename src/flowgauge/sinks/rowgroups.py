@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from flowgauge.sinks import thrift
 from flowgauge.sinks.output import Output
 
-MOST_THREADS = 8
+MOST_ENCODERS = 8
 """Each holds a row group as a table and as bytes, and is quicker than those that meter."""
 
 _MAGIC = b"PAR1"
@@ -79,7 +79,7 @@ class RowGroupsSideBySide:
         self._notes: dict[str, str] = {}
         self._groups: list[bytes] = []  # trees of many would keep the garbage collector busy
         self._rows = 0
-        self._most = min(threads, MOST_THREADS)
+        self._most = min(threads, MOST_ENCODERS)
         self._threads = ThreadPoolExecutor(self._most, "flowgauge-encoder")
         self._encoding: deque[Future[_Encoded]] = deque()
         output.write(_MAGIC)
