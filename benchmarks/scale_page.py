@@ -98,7 +98,7 @@ compressing."""
 
 def _threads(threads: dict[str, Any]) -> str:
     rows = []
-    for name, text in (("many", "128 captures, side by side"), ("one", "1 capture, read beside being metered")):
+    for name, text in (("many", "256 captures, side by side"), ("one", "1 capture, read beside being metered")):
         found = threads[name]
         one, two = (found["seconds"][n] for n in ("1", "2"))
         start = found["start_seconds"]
