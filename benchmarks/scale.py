@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,15 +73,25 @@ def extract(inputs: Sequence[str], threads: int | None, *options: str) -> dict[s
     }
 
 
-def median(runs: int, inputs: Sequence[str], threads: int | None, *options: str) -> dict[str, Any]:
+def middle(runs: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """The run in the middle of some, by its seconds."""
-    found = sorted((extract(inputs, threads, *options) for _ in range(runs)), key=lambda each: each["seconds"])
-    return found[runs // 2]
+    found = sorted(runs, key=lambda each: each["seconds"])
+    return found[len(found) // 2]
+
+
+def median(runs: int, inputs: Sequence[str], threads: int | None, *options: str) -> dict[str, Any]:
+    """The one in the middle of some runs of `extract`."""
+    return middle(extract(inputs, threads, *options) for _ in range(runs))
+
+
+def one_packet() -> list[str]:
+    """A capture whose run is but a start."""
+    return [str(trace_file("one", 1))]
 
 
 def costs(runs: int) -> dict[str, Any]:
     """Seconds of a start, and for a packet, a flow and a byte, on one core; and the runs that they are told by."""
-    measured = [median(runs, [str(trace_file("one", 1))], 1)]
+    measured = [median(runs, one_packet(), 1)]
     for packets in (4 * PIECE, PIECE):
         measured += [median(runs, [str(trace(packets, *shape))], 1) for shape in SHAPES]
     names = ("packets", "flows", "bytes")
@@ -121,18 +131,14 @@ def threads(runs: int) -> dict[str, Any]:
         starts = []
         extract(inputs, 2)  # captures come from memory from here on
         for _ in range(runs):
-            starts.append(extract([str(trace_file("one", 1))], 1)["seconds"])
+            starts.append(extract(one_packet(), 1)["seconds"])
             for number in found:
                 found[number].append(extract(inputs, number))
-        seconds = {
-            number: statistics.median(each["seconds"] for each in all_runs) for number, all_runs in found.items()
-        }
         ratios = [a["seconds"] / b["seconds"] for a, b in zip(found[1], found[2], strict=True)]
         answer[name] = {
-            "seconds": seconds,
-            "cpu_seconds": {
-                number: statistics.median(each["cpu_seconds"] for each in all_runs)
-                for number, all_runs in found.items()
+            **{
+                what: {number: statistics.median(each[what] for each in all_runs) for number, all_runs in found.items()}
+                for what in ("seconds", "cpu_seconds")
             },
             "packets": found[1][0]["packets"],
             "start_seconds": statistics.median(starts),
@@ -144,7 +150,7 @@ def threads(runs: int) -> dict[str, Any]:
 
 def packet_table(runs: int) -> dict[str, Any]:
     """Rows of the packet table, of whole frames, by compression; runs take turns with those of one packet."""
-    path, single = trace(ONE), trace_file("one", 1)
+    path, (single,) = str(trace(ONE)), one_packet()
     found: dict[str, list[float]] = {"zstd": [], "lz4": []}
     starts = []
     _write_packets(path, "zstd")  # the capture comes from memory from here on
@@ -156,11 +162,11 @@ def packet_table(runs: int) -> dict[str, Any]:
     return {"packets": ONE, "start_seconds": statistics.median(starts), "seconds": medians}
 
 
-def _write_packets(path: Path, compression: str) -> float:
+def _write_packets(path: str, compression: str) -> float:
     """Seconds of a run to Parquet."""
     with tempfile.TemporaryDirectory() as folder:
         output = ["-o", f"{folder}/packets.parquet", "--compression", compression, "--quiet"]
-        return run([*FLOWGAUGE, "packets", str(path), *output], LIMIT_S, environment()).seconds
+        return run([*FLOWGAUGE, "packets", path, *output], LIMIT_S, environment()).seconds
 
 
 def parts() -> list[Path]:
@@ -192,9 +198,9 @@ def linearity(sizes: Sequence[int]) -> list[dict[str, Any]]:
     answer = []
     for packets in sizes:
         say(f"{packets:,} packets, made on the fly")
-        start = median(5, [str(trace_file("one", 1))], 1)["seconds"]
-        runs = sorted((_on_the_fly(packets) for _ in range(_RUNS.get(packets, 1))), key=lambda each: each["seconds"])
-        answer.append({**runs[len(runs) // 2], "start_seconds": start})
+        start = median(5, one_packet(), 1)["seconds"]
+        taken = middle(_on_the_fly(packets) for _ in range(_RUNS.get(packets, 1)))
+        answer.append({**taken, "start_seconds": start})
         say(json.dumps(answer[-1]))
     return answer
 
@@ -267,7 +273,7 @@ def spark(runs: int) -> dict[str, Any]:
     """Seconds of the engine Spark with one and two workers, beside one thread without it."""
     inputs = [str(part) for part in parts()]
     answer: dict[str, Any] = {"here": median(runs, inputs, 1), "packets": PACKETS, "runs": runs}
-    answer["start"] = median(runs, [str(trace_file("one", 1))], None, "--engine", "spark", "--master", "local[1]")
+    answer["start"] = median(runs, one_packet(), None, "--engine", "spark", "--master", "local[1]")
     for workers in (1, 2):
         for name, options in (("apart", ()), ("joined", ("--join",))):
             found = median(runs, inputs, None, "--engine", "spark", "--master", f"local[{workers}]", *options)

@@ -566,8 +566,8 @@ def extract(
     _check_single(output, partition_by, resume)
     run = Run(inputs, Hooks(progress, notify, should_stop), **options)
     schema, omit_null, terms = run.output_schema(), run.schema.omits_null, Terms(notify or _ignore, should_stop)
-    encoders = max(1, run.threads - 1)  # one is busy with what leaves the meters
-    with open_sink(output, format=format, schema=schema, omit_null=omit_null, terms=terms, threads=encoders) as sink:
+    threads = run.threads
+    with open_sink(output, format=format, schema=schema, omit_null=omit_null, terms=terms, threads=threads) as sink:
         run.stats.compile_seconds = run.warm(notify) if warm else 0.0
         rows = 0
         watch = Stopwatch()

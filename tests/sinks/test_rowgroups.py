@@ -18,11 +18,11 @@ from flowgauge.packettable.parquet import parquet_opener
 from flowgauge.sinks import open_sink, thrift
 from flowgauge.sinks.output import Output
 from flowgauge.sinks.parquet import ParquetWriter
-from flowgauge.sinks.rowgroups import MOST_ENCODERS, row_groups
+from flowgauge.sinks.rowgroups import MOST_ENCODERS, RowGroupWriter
 from flowgauge.sinks.sink import Sink
 from native_rows import SCHEMA, native_batch
 
-THREADS = (2, 3, MOST_ENCODERS + 1)
+THREADS = (3, 4, MOST_ENCODERS + 2)  # of which all but one encode
 BATCH = native_batch(450)
 I64, BINARY, LIST, STRUCT = thrift.I64, thrift.BINARY, thrift.LIST, thrift.STRUCT
 
@@ -54,7 +54,7 @@ def footer(file: bytes) -> bytes:
 @pytest.mark.parametrize("rows", [0, 1, 40, 41, 450])
 def test_the_bytes_are_those_of_one_thread(rows: int, threads: int) -> None:
     """No row group, one, one and a rest, many; with and without notes."""
-    assert written(rows, threads) == written(rows, 1)
+    assert written(rows, threads) == written(rows, 2) == written(rows, 1)
     notes = {"counts": "1" * 200, "other": ""}
     assert written(rows, threads, notes) == written(rows, 1, notes)
 
@@ -64,7 +64,7 @@ def test_packets_are_the_same_bytes(compression: str) -> None:
     """The other user of row groups, with its encodings."""
     table = pa.table({"time": pa.array(range(500), pa.timestamp("ns")), "ttl": pa.array([64, None] * 250, pa.uint8())})
     files = set()
-    for threads in (0, 1, *THREADS):
+    for threads in (1, 2, *THREADS):
         output = io.BytesIO()
         with Sink(Output(output), table.schema, parquet_opener(compression, threads)) as sink:
             for batch in table.to_batches(max_chunksize=90):
@@ -82,10 +82,10 @@ def test_what_else_pyarrow_may_write_is_found() -> None:
     output.open()
     bloom = {"bloom_filter_options": {"b": {"ndv": 10, "fpp": 0.01}}}
     try:
-        groups = row_groups(output, table.schema, same, 2, write_page_index=True, **bloom)
+        groups = RowGroupWriter(output, table.schema, same, 3, write_page_index=True, **bloom)
         groups.write(table.slice(0, 10))
     except TypeError:  # of a pyarrow that has no bloom filters
-        groups = row_groups(output, table.schema, same, 2, write_page_index=True)
+        groups = RowGroupWriter(output, table.schema, same, 3, write_page_index=True)
         groups.write(table.slice(0, 10))
     for begin in range(10, 1000, 90):
         groups.write(table.slice(begin, 90))
@@ -127,7 +127,7 @@ def fill(sink: Any) -> None:
             sink.write(BATCH)
 
 
-@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("threads", [1, 4])
 def test_a_full_disk_is_said(threads: int) -> None:
     """By the error of every other output; no thread is left over."""
     with pytest.raises(SinkError, match="cannot write the output: No space left on device"):
@@ -141,7 +141,7 @@ def test_what_cannot_be_encoded_is_raised() -> None:
     output = Output(raw)
     output.open()
     for count in (1, 50):
-        groups = row_groups(output, pa.schema([("a", pa.int64())]), broken, 2)
+        groups = RowGroupWriter(output, pa.schema([("a", pa.int64())]), broken, 3)
         with pytest.raises(ArithmeticError):
             write_and_close(groups, count)
         with contextlib.suppress(ArithmeticError):
@@ -173,7 +173,7 @@ def test_rows_wait_for_a_few_groups_only() -> None:
     raw = io.BytesIO()
     output = Output(raw)
     output.open()
-    groups = row_groups(output, pa.schema([("a", pa.int64())]), slow, 2)
+    groups = RowGroupWriter(output, pa.schema([("a", pa.int64())]), slow, 3)
     done = threading.Semaphore(0)
 
     def write() -> None:
@@ -183,7 +183,7 @@ def test_rows_wait_for_a_few_groups_only() -> None:
 
     writer = threading.Thread(target=write)
     writer.start()
-    assert all(done.acquire(timeout=30) for _ in range(2))  # as many as there are threads
+    assert all(done.acquire(timeout=30) for _ in range(2))  # as many as encode
     assert all(entered.acquire(timeout=30) for _ in range(2))
     assert not done.acquire(timeout=0.2)
     go.set()

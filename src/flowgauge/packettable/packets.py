@@ -93,7 +93,7 @@ def _write(batches: Iterator[pa.RecordBatch], sink: Any) -> None:
 
 def _open(output: Target, schema: pa.Schema, format: str | None, compression: str | None) -> Any:
     if (format or _format(output)) == "parquet":
-        return Sink(Output(output), schema, parquet_opener(compression, processors() - 1))  # one decodes
+        return Sink(Output(output), schema, parquet_opener(compression, processors()))
     if compression is not None:
         raise ConfigError("compression is of Parquet: name a file .parquet, or give that format")
     return open_sink(output, format=format, schema=schema)

@@ -14,23 +14,22 @@ import pyarrow as pa
 from flowgauge.errors import ConfigError
 from flowgauge.packettable.build import BATCH_PACKETS
 from flowgauge.sinks.output import Output
-from flowgauge.sinks.rowgroups import row_groups
+from flowgauge.sinks.rowgroups import RowGroupWriter
 from flowgauge.sinks.sink import Opener
 
 COMPRESSIONS = {"zstd": 1, "lz4": None}
 """Compressions and their levels: lz4 takes two thirds of the time of zstd, and half as many bytes again."""
 
-_VALUES_AT_ONCE = 1 << 16
 _RANGES = ("number", "time")  # columns by which readers leave out row groups
 
 
-class PacketParquetWriter:
-    """Writes each table as one row group; several threads encode."""
+class PacketParquetWriter(RowGroupWriter):
+    """Writes each table as one row group."""
 
     rows = BATCH_PACKETS
 
     def __init__(self, output: Output, schema: pa.Schema, compression: str, threads: int) -> None:
-        self._groups = row_groups(
+        super().__init__(
             output,
             schema,
             lambda table: table,
@@ -40,11 +39,7 @@ class PacketParquetWriter:
             use_dictionary=[field.name for field in schema if pa.types.is_dictionary(field.type)],
             column_encoding={field.name: encoding for field in schema if (encoding := _encoding(field.type))},
             write_statistics=[name for name in _RANGES if name in schema.names],
-            write_batch_size=_VALUES_AT_ONCE,
         )
-        self.write = self._groups.write
-        self.note = self._groups.note
-        self.close = self._groups.close
 
 
 def parquet_opener(compression: str | None, threads: int) -> Opener:

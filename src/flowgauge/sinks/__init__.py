@@ -44,7 +44,7 @@ def open_sink(
     `output` is a path, the URL of a storage, "-" (standard output), a binary file object, or the URL of a destination,
     to which rows are delivered on these terms. The format is `format`, else that of the extension, else CSV for a
     stream. `metadata` and that of the fields are stored by Parquet and Arrow; with `omit_null` JSON leaves out what is
-    null; so many `threads` encode Parquet. Raises ConfigError for a format that is not known; entering the context
+    null; `threads` are those of the run. Raises ConfigError for a format that is not known; entering the context
     raises SinkError where the output cannot be opened.
     """
     schema = schema.with_metadata(metadata or schema.metadata or {})

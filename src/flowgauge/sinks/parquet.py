@@ -12,19 +12,18 @@ from __future__ import annotations
 import pyarrow as pa
 
 from flowgauge.sinks.output import Output
-from flowgauge.sinks.rowgroups import row_groups
+from flowgauge.sinks.rowgroups import RowGroupWriter
 
-_VALUES_AT_ONCE = 1 << 16
 _UNIQUE = frozenset({"community_id"})  # texts that hardly ever repeat
 
 
-class ParquetWriter:
-    """Writes each table as one row group, in one piece whatever those of the table are; several threads encode."""
+class ParquetWriter(RowGroupWriter):
+    """Writes each table as one row group, in one piece whatever those of the table are."""
 
     rows = 32_768
 
     def __init__(self, output: Output, schema: pa.Schema, threads: int = 1) -> None:
-        self._groups = row_groups(
+        super().__init__(
             output,
             schema,
             _prepared,
@@ -33,12 +32,8 @@ class ParquetWriter:
             compression_level=1,
             use_dictionary=[field.name for field in schema if _is_text(field.type) and field.name not in _UNIQUE],
             write_statistics=[field.name for field in schema if _is_told_apart_by(field.type)],
-            write_batch_size=_VALUES_AT_ONCE,
             column_encoding={field.name: "DELTA_BINARY_PACKED" for field in schema if _is_wide_integer(field.type)},
         )
-        self.write = self._groups.write
-        self.note = self._groups.note
-        self.close = self._groups.close
 
 
 def _prepared(table: pa.Table) -> pa.Table:

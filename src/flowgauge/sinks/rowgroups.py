@@ -25,6 +25,7 @@ from flowgauge.sinks.output import Output
 MOST_ENCODERS = 8
 """Each holds a row group as a table and as bytes, and is quicker than those that meter."""
 
+_VALUES_AT_ONCE = 1 << 16
 _MAGIC = b"PAR1"
 # Fields of FileMetaData, RowGroup, ColumnChunk and ColumnMetaData.
 _ROWS, _GROUPS = 3, 4
@@ -87,8 +88,7 @@ class RowGroupsSideBySide:
     def write(self, table: pa.Table) -> None:
         """Encode the rows of a table, and write those before that are encoded."""
         self._encoding.append(self._threads.submit(self._encoded, table))
-        while len(self._encoding) > self._most or (self._encoding and self._encoding[0].done()):
-            self._append(self._encoding.popleft().result())
+        self._write_out(self._most)
 
     def note(self, name: str, text: str) -> None:
         """Metadata for the footer."""
@@ -97,8 +97,7 @@ class RowGroupsSideBySide:
     def close(self) -> None:
         """Write what is being encoded, and the footer."""
         try:
-            while self._encoding:
-                self._append(self._encoding.popleft().result())
+            self._write_out(0)
         finally:
             self._threads.shutdown(cancel_futures=True)
         stream = pa.BufferOutputStream()
@@ -120,6 +119,11 @@ class RowGroupsSideBySide:
         (group,) = footer[_GROUPS][1][1]
         return _Encoded(pages, len(table), group)
 
+    def _write_out(self, most: int) -> None:
+        """Write what is encoded, and wait until `most` row groups are not."""
+        while len(self._encoding) > most or (self._encoding and self._encoding[0].done()):
+            self._append(self._encoding.popleft().result())
+
     def _append(self, encoded: _Encoded) -> None:
         """Write the pages, and keep what is to be in the footer."""
         _move(encoded.group, self._output.tell() - len(_MAGIC))
@@ -128,11 +132,18 @@ class RowGroupsSideBySide:
         self._rows += encoded.rows
 
 
-def row_groups(output: Output, schema: pa.Schema, prepare: Prepare, threads: int, **settings: Any) -> Any:
-    """What writes row groups by so many threads."""
-    if threads > 1:
-        return RowGroupsSideBySide(output, schema, prepare, threads, **settings)
-    return RowGroups(output, schema, prepare, **settings)
+class RowGroupWriter:
+    """The writer of a format whose tables, once prepared, are row groups. Of the `threads` of a run one is busy with
+    what comes, and the others encode."""
+
+    def __init__(self, output: Output, schema: pa.Schema, prepare: Prepare, threads: int, **settings: Any) -> None:
+        settings = {"write_batch_size": _VALUES_AT_ONCE, **settings}
+        groups: RowGroups | RowGroupsSideBySide
+        if threads > 2:
+            groups = RowGroupsSideBySide(output, schema, prepare, threads - 1, **settings)
+        else:
+            groups = RowGroups(output, schema, prepare, **settings)
+        self.write, self.note, self.close = groups.write, groups.note, groups.close
 
 
 def _parts(file: pa.Buffer) -> tuple[memoryview, thrift.Struct]:

@@ -111,10 +111,7 @@ def _write_struct(out: bytearray, fields: Struct) -> None:
             out.append(kind)
             _write_number(out, number)
         before = number
-        if I16 <= kind <= I64 and -64 <= value < 64:
-            out.append(value << 1 if value >= 0 else ~value << 1 | 1)
-        else:
-            _write(out, kind, value)
+        _write(out, kind, value)
     out.append(_STOP)
 
 
