@@ -37,7 +37,8 @@ ADB = """case "$*" in
   "shell dumpsys activity activities") echo "  topResumedActivity=ActivityRecord{1 u0 com.example.chat/.Main t7}" ;;
   *) echo "  versionName=4.1.2" ;;
 esac"""
-BROWSE = f"while sleep 0.2; do curl -s -o /dev/null --max-time 1 http://{netlab.INTERNET}/; done"
+LOAD = f"curl -s -o /dev/null --max-time 1 http://{netlab.INTERNET}/"
+BROWSE = f"while sleep 0.2; do {LOAD}; done"
 
 
 @contextlib.contextmanager
@@ -80,6 +81,7 @@ class LabSession(Session):
         self.tool("adb", ADB)
         self.tool("apt-get", 'exec /usr/bin/apt-get --simulate "$@"')
         self.variables |= lab.variables()
+        self._phone = lab.phone
         self._pid = str(lab.gateway.start("sleep", "3600").pid)
         self._replace_folders(folder)
         for host in (lab.phone, lab.gateway):
@@ -118,7 +120,13 @@ class LabSession(Session):
                 process.wait()
         said = log.read_text()
         assert code in ((0, 130) if ENDLESS.search(line) else (0,)), f"{line}\nended with {code}:\n{said}"
+        if "gateway up" in line:
+            until(self._loads_a_page, "a web page on the phone", 20)
         return said
+
+    def _loads_a_page(self) -> bool:
+        """What the reader is asked to look at before going on; also, the gateway has then seen the phone."""
+        return self._phone.run("sh", "-c", LOAD).returncode == 0
 
     @staticmethod
     def _end(process: subprocess.Popen[bytes], log: Path) -> int:
