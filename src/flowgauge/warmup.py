@@ -68,7 +68,8 @@ def _uncollected() -> Iterator[None]:
 
 def _compile_beside(features: tuple[str, ...]) -> None:
     """Compile the pieces in two processes, where there is a cache for what they make and a processor for each."""
-    from flowgauge.kernels._jit import JIT, cache_folder
+    from flowgauge.kernels._cache import cache_folder
+    from flowgauge.kernels._jit import JIT
 
     if not JIT or cache_folder() is None or _processors() < 2:
         return

@@ -66,9 +66,9 @@ def test_what_cannot_be_removed_is_one_line(root: Path, monkeypatch: pytest.Monk
 def test_the_pattern_is_that_of_the_real_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The folder that the kernels are really kept in is one that clear removes."""
     from flowgauge.cli.cache import _OURS
-    from flowgauge.kernels import _jit
+    from flowgauge.kernels import _cache
 
     monkeypatch.setenv("FLOWGAUGE_CACHE_DIR", str(tmp_path))
-    folder = _jit.cache_folder.__wrapped__()
+    folder = _cache.cache_folder.__wrapped__()
     assert folder is not None
     assert _OURS.fullmatch(folder.name)

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import flowgauge as fg
-from flowgauge.kernels._jit import cache_folder
+from flowgauge.kernels._cache import cache_folder
 from services_here import needs
 from spark_trace import frames, in_files
 

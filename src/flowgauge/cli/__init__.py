@@ -76,4 +76,7 @@ def main() -> None:
         getattr(stream, "reconfigure", lambda **_: None)(errors="replace")
     gc.set_threshold(100_000, 50, 100)  # looking for cycles among Numba's objects takes a tenth of a short run
     warnings.formatwarning = lambda message, *_, **__: f"flowgauge: {message}\n"
-    app(prog_name="flowgauge")
+    try:
+        app(prog_name="flowgauge")
+    finally:
+        gc.freeze()  # nor are there any to be found at the end, which would take a fifth of it

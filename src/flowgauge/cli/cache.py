@@ -42,7 +42,7 @@ def clear() -> None:
 
 
 def _root() -> Path:
-    from flowgauge.kernels._jit import cache_root
+    from flowgauge.kernels._cache import cache_root
 
     return cache_root()
 

@@ -16,7 +16,8 @@ def warmup(
 ) -> None:
     """Compile every kernel now, so that no run has to."""
     from flowgauge.config import DEFAULT_FEATURES, make_config
-    from flowgauge.kernels._jit import JIT, cache_folder
+    from flowgauge.kernels._cache import cache_folder
+    from flowgauge.kernels._jit import JIT
     from flowgauge.run import warmup as run_warmup
 
     chosen = make_config(features=[*DEFAULT_FEATURES, *(features.split(",") if features else [])]).features

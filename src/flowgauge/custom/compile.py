@@ -30,7 +30,8 @@ from flowgauge.custom.declare import ARGUMENTS, EXPIRE_ARGUMENTS, UserFeature, a
 from flowgauge.custom.types import ColumnType
 from flowgauge.errors import FeatureError
 from flowgauge.features._feature import Array, Feature, Layout, Values, state_dtype
-from flowgauge.kernels._jit import JIT, cache_folder, inline_byte_helper, user_kernel
+from flowgauge.kernels._cache import cache_folder
+from flowgauge.kernels._jit import JIT, inline_byte_helper, user_kernel
 from flowgauge.schema import DIRECTIONS, arrow_type
 
 COMPILES = True

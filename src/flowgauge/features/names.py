@@ -18,6 +18,7 @@ from flowgauge.config import MeterConfig
 from flowgauge.features._feature import Array, Feature, Layout, Values, look_ahead, state_dtype
 from flowgauge.kernels._jit import kernel
 from flowgauge.kernels.answers import ROWS, make_answers
+from flowgauge.kernels.dns import is_dns
 from flowgauge.kernels.facts import FACT, SERVER_NAME, TEXTS, begin_text, clear_fact, put_bytes
 from flowgauge.kernels.header import RST, SYN, TCP, UDP
 from flowgauge.kernels.heads import LENGTH_BYTES, UNIT_BYTES, can_grow, grown_arena, head_begin, make_arena
@@ -38,7 +39,6 @@ from flowgauge.kernels.naming import (
     end_heads,
     has_room,
     has_text_room,
-    is_dns,
     is_unread,
     look_up,
     note_message,

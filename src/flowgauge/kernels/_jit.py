@@ -4,11 +4,6 @@ compiled with them (_external.py).
 Every kernel of the package is made by :func:`kernel` or, where it reads packet bytes, by
 :func:`byte_kernel`. Both release the GIL, follow NumPy's arithmetic errors and are cached on disk.
 
-The cache folder is named by a fingerprint of every source file that can define a kernel or a
-dtype, the versions of Numba, llvmlite and NumPy, and the flags. Numba's own cache looks only at
-the file that holds the decorated function and so misses edits to helpers, to imported constants
-and to compile flags.
-
 Environment: ``FLOWGAUGE_CACHE_DIR`` moves the cache; ``NUMBA_DISABLE_JIT=1`` runs the same code
 uncompiled; ``NUMBA_BOUNDSCHECK=1`` checks every index of every kernel.
 """
@@ -16,13 +11,8 @@ uncompiled; ``NUMBA_BOUNDSCHECK=1`` checks every index of every kernel.
 from __future__ import annotations
 
 import functools
-import hashlib
-import os
 import sys
-import tempfile
-import warnings
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 import llvmlite
@@ -34,72 +24,11 @@ from numba import types
 from numba.core import caching, cgutils, codegen, compiler, config
 from numba.extending import intrinsic, typeof_impl
 
+from flowgauge.kernels._cache import KernelCache, OwnCache, cache_folder
 from flowgauge.kernels.packet import CACHE_LINE
 
 JIT = not config.DISABLE_JIT
 BOUNDSCHECK = bool(config.BOUNDSCHECK)
-_PACKAGE = Path(__file__).resolve().parent.parent
-_KERNEL_SOURCES = ("kernels", "features")
-
-
-def _fingerprint() -> str:
-    digest = hashlib.blake2b(digest_size=10)
-    for part in (numba.__version__, llvmlite.__version__, np.__version__, sys.version, BOUNDSCHECK):
-        digest.update(str(part).encode())
-    for folder in _KERNEL_SOURCES:
-        for path in sorted((_PACKAGE / folder).rglob("*.py")):
-            digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
-
-
-def cache_root() -> Path:
-    """Folder that holds one sub-folder of compiled kernels per fingerprint."""
-    chosen = os.environ.get("FLOWGAUGE_CACHE_DIR")
-    if chosen:
-        return Path(chosen)
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or tempfile.gettempdir()
-    elif sys.platform == "darwin":
-        base = os.path.expanduser("~/Library/Caches")
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(base) / "flowgauge"
-
-
-def _trusted(folder: Path) -> bool:
-    """Loading a cache unpickles it: the folder must be ours and writable by nobody else."""
-    if not hasattr(os, "geteuid"):
-        return True
-    status = folder.stat()
-    return status.st_uid == os.geteuid() and not status.st_mode & 0o022
-
-
-def _prepare(folder: Path) -> str | None:
-    """Make the cache folder; return why it cannot be used, or None."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if not _trusted(folder):
-            return f"{folder} belongs to another user or is writable by others"
-        with tempfile.TemporaryFile(dir=folder):
-            return None
-    except OSError as error:
-        return f"{folder}: {error.strerror or error}"
-
-
-@functools.cache
-def cache_folder() -> Path | None:
-    """Folder of this version's compiled kernels, or None (said once) where none can be used."""
-    folder = cache_root() / f"kernels-{_fingerprint()}"
-    reason = _prepare(folder)
-    if reason is None:
-        return folder
-    warnings.warn(
-        f"no kernel cache, kernels are compiled at every start: {reason}; "
-        "set FLOWGAUGE_CACHE_DIR to a folder of your own",
-        RuntimeWarning,
-        stacklevel=2,
-    )
-    return None
 
 
 def is_warm(groups: Iterable[str] = ()) -> bool:
@@ -119,53 +48,6 @@ def mark_warm(groups: Iterable[str] = ()) -> None:
 def _marks(groups: Iterable[str]) -> list[str]:
     """Names of files in the cache folder that say what is compiled."""
     return ["warm", *(f"warm-{group}" for group in groups)]
-
-
-class _Locator(caching._CacheLocator):
-    """Puts every kernel of the package into :func:`cache_folder`."""
-
-    def get_cache_path(self) -> str:
-        return str(cache_folder())
-
-    def get_source_stamp(self) -> str:
-        return "fingerprint"  # the folder's name already says which sources these are
-
-    def get_disambiguator(self) -> None:
-        return None
-
-    @classmethod
-    def from_function(cls, py_func: Callable[..., Any], py_file: str) -> _Locator:
-        return cls()
-
-
-class _OwnLocator(_Locator):
-    """Puts a kernel beside its source, in a folder whose name says what that is made of."""
-
-    def __init__(self, py_file: str) -> None:
-        self._folder = os.path.dirname(py_file)
-
-    def get_cache_path(self) -> str:
-        return self._folder
-
-    @classmethod
-    def from_function(cls, py_func: Callable[..., Any], py_file: str) -> _OwnLocator:
-        return cls(py_file)
-
-
-class _CacheImpl(caching.CompileResultCacheImpl):
-    _locator_classes = (_Locator,)
-
-
-class _KernelCache(caching.FunctionCache):
-    _impl_class = _CacheImpl
-
-
-class _OwnCacheImpl(caching.CompileResultCacheImpl):
-    _locator_classes = (_OwnLocator,)
-
-
-class _OwnCache(caching.FunctionCache):
-    _impl_class = _OwnCacheImpl
 
 
 def _uncompiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -260,7 +142,7 @@ def _typeof_kernel(value: Kernel, context: Any) -> Any:
 def _compile(
     function: Callable[..., Any],
     entry: bool = True,
-    cache: type[caching.FunctionCache] | None = _KernelCache,
+    cache: type[caching.FunctionCache] | None = KernelCache,
     **flags: Any,
 ) -> Any:
     if not JIT:
@@ -283,7 +165,7 @@ def kernel(function: Callable[..., Any]) -> Any:
 
 def user_kernel(function: Callable[..., Any], cached: bool) -> Any:
     """A :func:`byte_kernel` of a generated module, cached beside that."""
-    return _compile(function, cache=_OwnCache if cached else None, boundscheck=True)
+    return _compile(function, cache=OwnCache if cached else None, boundscheck=True)
 
 
 def helper(function: Callable[..., Any]) -> Any:

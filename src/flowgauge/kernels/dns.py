@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowgauge.kernels._jit import byte_helper
+from flowgauge.kernels._jit import byte_helper, inline_helper
 from flowgauge.kernels.addresses import MAX_ADDRESS, put_v4, put_v6
 from flowgauge.kernels.bytes import be16, be32, be64
 from flowgauge.kernels.facts import put_byte
+from flowgauge.kernels.header import TCP, UDP
 
 U32, U64 = np.uint32, np.uint64
 
@@ -27,6 +28,16 @@ _MOST_NAME = U64(255)  # bytes of a name, RFC 1035 §2.3.4
 _MOST_JUMPS = 32
 MOST_RECORDS = 128  # that are walked of one message
 _DOT = np.uint8(ord("."))
+_PORTS = tuple(np.uint16(port) for port in (53, 5353, 5355))
+
+
+@inline_helper
+def is_dns(q):
+    """Whether a packet may hold a DNS message."""
+    for port in _PORTS:
+        if q.src_port == port or q.dst_port == port:
+            return q.protocol == UDP or q.protocol == TCP
+    return False
 
 
 @byte_helper

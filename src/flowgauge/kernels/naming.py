@@ -19,6 +19,7 @@ from flowgauge.kernels.dns import (
     answer_count,
     has_header,
     is_address,
+    is_dns,
     is_response,
     message_id,
     put_name,
@@ -69,7 +70,6 @@ MOST_TEXT_BYTES = OUT_BYTES + (MOST_RECORDS + 1) * _NAME_BYTES
 _FEWEST = U64(8)  # bytes of a stream by which it is told whether it is worth keeping
 _FAR = I64(1 << 16)  # a segment so far beyond a hole shows that nothing fills it
 _BY_MAC = U64(0xFFFFFFFFFFFFFFFF)  # in place of the first half of an address: the second one is a MAC address
-_DNS_PORTS = tuple(np.uint16(port) for port in (53, 5353, 5355))
 
 
 class Keeper(NamedTuple):
@@ -251,15 +251,6 @@ def _keep_datagram(q, f, d, data, flow, k):
         f.kept[d] = WHOLE
     if f.service == QUIC and d == 0:
         queue(f, q.slot, k)
-
-
-@inline_helper
-def is_dns(q):
-    """Whether a packet may hold a DNS message."""
-    for port in _DNS_PORTS:
-        if q.src_port == port or q.dst_port == port:
-            return q.protocol == UDP or q.protocol == TCP
-    return False
 
 
 @inline_helper

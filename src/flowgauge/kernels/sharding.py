@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from flowgauge.kernels._jit import helper, kernel
-from flowgauge.kernels.naming import is_dns
+from flowgauge.kernels.dns import is_dns
 from flowgauge.kernels.packet import METERED, OVERHEARD
 
 U = np.uint64
