@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ from hypothesis import strategies as st
 
 from envelopes import mpls
 from flowgauge import meter, table
-from flowgauge.kernels.state import STACK
-from flowgauge.table import order_of
+from flowgauge.features import distribution
+from flowgauge.growing import MOVES, Growing
+from flowgauge.table import FlowTable, order_of
 from meters import by_oracle, by_package, differences
 from packets import Sent, capture, eth, ip4, udp
 
@@ -40,6 +42,24 @@ def test_growing_changes_nothing(monkeypatch: pytest.MonkeyPatch, capacity: int,
     assert sum(row["packets"] for row in roomy.rows) == 200
 
 
+@pytest.mark.skipif(not MOVES, reason="pages are moved on Linux alone")
+def test_nobody_holds_what_grows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pages of a table can be moved whenever it grows: its rows, and those of features, are never copied."""
+    moved: list[bool] = []
+    move = Growing._moved
+
+    def noted(self: Growing, size: int) -> bool:
+        moved.append(move(self, size))
+        return moved[-1]
+
+    monkeypatch.setattr(Growing, "_moved", noted)
+    monkeypatch.setattr(table, "FIRST_CAPACITY", 7)
+    monkeypatch.setattr(distribution, "FIRST_BLOCKS", 1)
+    monkeypatch.setattr(meter, "BATCH_ROWS", 8)
+    by_package(_crowd(100), rows=16, features=("size", "splt", "distribution"))
+    assert len(moved) > 20 and all(moved)
+
+
 @pytest.mark.parametrize("options", [{}, {"idle_timeout": (20.0,) * 4, "active_timeout": 10.0}, {"max_flows": 5}])
 def test_stacks_are_as_many_as_open_records_with_a_tunnel(
     monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
@@ -54,12 +74,18 @@ def test_stacks_are_as_many_as_open_records_with_a_tunnel(
     roomy = by_package(content, **options)
     monkeypatch.setattr(table, "FIRST_STACKS", 1)
     monkeypatch.setattr(meter, "BATCH_ROWS", 8)  # records leave the table as they end
-    made: list[Any] = []
-    monkeypatch.setattr(table, "_grown", lambda *of, grow=table._grown: made.append(grow(*of)) or made[-1])
+    sizes: list[int] = []
+    rows_of = FlowTable._grow
+
+    def noted(self: FlowTable, names: Sequence[str], rows: int) -> None:
+        rows_of(self, names, rows)
+        if "stacks" in names:
+            sizes.append(len(self.arrays.stacks))
+
+    monkeypatch.setattr(FlowTable, "_grow", noted)
     assert differences(roomy, by_package(content, rows=64, **options)) == []
     assert differences(by_oracle(content, **options), roomy) == []
-    stacks = [array for array in made if array.dtype == STACK]
-    assert len(stacks) > 1 and len(stacks[-1]) <= 128
+    assert len(sizes) > 1 and sizes[-1] <= 128
     assert {row["tunnel"] for row in roomy.rows} > {None, "mpls:1/mpls:7", "mpls:2/mpls:7"}
 
 

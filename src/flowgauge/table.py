@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import secrets
 from collections.abc import Sequence
 from importlib import resources
@@ -14,16 +13,22 @@ from numpy.typing import NDArray
 from flowgauge.config import NANOSECONDS, MeterConfig, Timeout
 from flowgauge.features import Layout
 from flowgauge.features import Left as LeftStates
+from flowgauge.growing import Growing
 from flowgauge.kernels import lifetime
 from flowgauge.kernels import state as st
 from flowgauge.kernels.header import TCP
-from flowgauge.kernels.packet import PacketBatch, zeroed_records
+from flowgauge.kernels.packet import PacketBatch
 from flowgauge.kernels.rows import take_rows
 from flowgauge.memory import Memory
 from flowgauge.snapshot import Snapshot, fill, in_use, restored, rows_at
 
-FIRST_CAPACITY = 1 << 17  # rows that are never touched cost no memory, and growing copies all
+FIRST_CAPACITY = 1 << 17  # rows that are never touched cost no memory
 FIRST_STACKS = 1 << 10
+# What grows: by keys, by slots of records (states of features do, too), and by stacks.
+_OF_KEYS = ("keys", "free_keys", "closing")
+_OF_SLOTS = ("flows", "free_slots", "ended")
+_OF_STACKS = ("stacks", "free_stacks")
+_RECORDS = {"keys": st.KEY, "flows": st.FLOW, "stacks": st.STACK}  # the others are numbers of rows
 _SERVICE_BITS = {"tcp": 1, "udp": 2, "sctp": 4}
 
 
@@ -52,18 +57,6 @@ def _nanoseconds(timeout: Timeout) -> int:
     return int(st.NEVER) if timeout is None else round(timeout * NANOSECONDS)
 
 
-def _grown(array: Any, rows: int) -> Any:
-    """A copy of `array` with zeroed rows added; one array at a time, old and new never all at once."""
-    larger = np.zeros(rows, array.dtype) if array.dtype.names is None else _zeroed(rows, array.dtype, array.shape[1:])
-    larger[: len(array)] = array
-    return larger
-
-
-def _zeroed(rows: int, dtype: np.dtype, width: tuple[int, ...]) -> Any:
-    """Zeroed records, of shape (row) or (row, place)."""
-    return zeroed_records(rows * math.prod(width), dtype).reshape(rows, *width)
-
-
 class FlowTable:
     """Keys, records and the state of the chosen feature groups.
 
@@ -71,34 +64,36 @@ class FlowTable:
     """
 
     def __init__(self, config: MeterConfig, layouts: Sequence[Layout]) -> None:
-        keys = min(FIRST_CAPACITY, config.max_flows)
         self._layouts = tuple(layouts)
         self._clean = [layout.clean for layout in layouts]
-        self.states = self._new_states(FIRST_CAPACITY)
+        keys = min(FIRST_CAPACITY, config.max_flows)
+        self._make_rooms(keys, FIRST_CAPACITY, FIRST_STACKS)
         self.arrays: Any = st.Table(
             state=np.zeros(1, st.STATE).view(np.recarray),
             config=self._config(config),
             index=np.zeros(_index_length(keys), np.uint64),
-            keys=zeroed_records(keys, st.KEY),
-            flows=zeroed_records(FIRST_CAPACITY, st.FLOW),
-            stacks=zeroed_records(FIRST_STACKS, st.STACK),
             buckets=np.full(st.BUCKETS, -1, np.int32),
-            free_keys=np.zeros(keys, np.int32),
-            free_slots=np.zeros(FIRST_CAPACITY, np.int32),
-            free_stacks=np.zeros(FIRST_STACKS, np.int32),
-            closing=np.zeros(keys, np.int32),
-            ended=np.zeros(FIRST_CAPACITY, np.int32),
             oldest=np.zeros(1, np.int32),
             unanswered=np.zeros(1, np.int32),
             services=load_services(),
+            **{name: room.array for name, room in self._rooms.items()},
         )
         self._state = self.arrays.state.view(np.ndarray)
         self.state.source_epoch = -1
         self.state.snapshot_clock = -(2**62)
 
-    def _new_states(self, rows: int) -> list[Any]:
+    def _make_rooms(self, keys: int, slots: int, stacks: int) -> None:
+        """Zeroed arrays of so many rows, for all that grows."""
+        rows = {
+            **dict.fromkeys(_OF_KEYS, keys),
+            **dict.fromkeys(_OF_SLOTS, slots),
+            **dict.fromkeys(_OF_STACKS, stacks),
+        }
+        self._rooms = {name: Growing(count, _RECORDS.get(name, np.int32)) for name, count in rows.items()}
         widths = (() if layout.width is None else (layout.width,) for layout in self._layouts)
-        return [_zeroed(rows, layout.dtype, width) for layout, width in zip(self._layouts, widths, strict=True)]
+        of_states = zip(self._layouts, widths, strict=True)
+        self._state_rooms = [Growing(slots, layout.dtype, width) for layout, width in of_states]
+        self.states = [room.array for room in self._state_rooms]
 
     @staticmethod
     def _config(config: MeterConfig) -> np.recarray:
@@ -145,10 +140,9 @@ class FlowTable:
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays that grow with the number of flows."""
-        arrays = self.arrays
-        growing = (arrays.index, arrays.keys, arrays.flows, arrays.free_keys, arrays.free_slots, arrays.closing)
-        tunnels = (arrays.stacks, arrays.free_stacks)
-        return sum(a.nbytes for a in (*growing, *tunnels, arrays.ended, arrays.oldest, arrays.unanswered, *self.states))
+        queues = (self.arrays.index, self.arrays.oldest, self.arrays.unanswered)
+        growing = (room.array for room in (*self._rooms.values(), *self._state_rooms))
+        return sum(array.nbytes for array in (*queues, *growing))
 
     @property
     def bytes_per_slot(self) -> float:
@@ -167,22 +161,22 @@ class FlowTable:
 
     def _grow_keys(self) -> None:
         rows = min(2 * len(self.arrays.keys), int(self.arrays.config[0].max_keys))
-        for name in ("keys", "free_keys", "closing"):
-            self._replace(name, _grown(getattr(self.arrays, name), rows))
+        self._grow(_OF_KEYS, rows)
         if _index_length(rows) > len(self.arrays.index):
             self._replace("index", np.zeros(_index_length(rows), np.uint64))
             lifetime.rebuild_index(self.arrays)
 
-    def _grow(self, *names: str) -> None:
+    def _grow(self, names: Sequence[str], rows: int) -> None:
         for name in names:
-            array = getattr(self.arrays, name)
-            self._replace(name, _grown(array, 2 * len(array)))
+            self._replace(name, None)  # what is held could not be moved
+            self._replace(name, self._rooms[name].grow(rows))
 
     def _grow_slots(self) -> None:
         rows = 2 * len(self.arrays.flows)
-        self._grow("flows", "free_slots", "ended")
-        for number in range(len(self.states)):
-            self.states[number] = _grown(self.states[number], rows)
+        self._grow(_OF_SLOTS, rows)
+        for number, room in enumerate(self._state_rooms):
+            self.states[number] = None
+            self.states[number] = room.grow(rows)
 
     def keep_stacks(self, batch: PacketBatch, rows: int) -> None:
         """Keep what is around the packets, of a batch just assigned, that opened records."""
@@ -190,7 +184,7 @@ class FlowTable:
             return
         s = self.state
         while s.free_stacks + len(self.arrays.stacks) - s.fresh_stack < s.without_stack:
-            self._grow("stacks", "free_stacks")
+            self._grow(_OF_STACKS, 2 * len(self.arrays.stacks))
         lifetime.keep_stacks(batch, rows, self.arrays)
 
     def rank_by_use(self) -> None:
@@ -274,24 +268,17 @@ class FlowTable:
         a = self.arrays
         fill(a.state, snapshot, "state")
         fill(a.config, snapshot, "config")
+        self._make_rooms(keys, slots, stacks)
         self.arrays = a = a._replace(
             index=np.zeros(_index_length(keys), np.uint64),
-            keys=zeroed_records(keys, st.KEY),
-            flows=zeroed_records(slots, st.FLOW),
-            stacks=zeroed_records(stacks, st.STACK),
-            free_keys=np.zeros(keys, np.int32),
-            free_slots=np.zeros(slots, np.int32),
-            free_stacks=np.zeros(stacks, np.int32),
-            closing=np.zeros(keys, np.int32),
-            ended=np.zeros(slots, np.int32),
             oldest=restored(snapshot, "oldest", np.int32).copy(),
             unanswered=restored(snapshot, "unanswered", np.int32).copy(),
+            **{name: room.array for name, room in self._rooms.items()},
         )
         for name in ("keys", "stacks", "buckets", "free_keys", "free_slots", "free_stacks", "closing", "ended"):
             fill(getattr(a, name), snapshot, name)
         used = restored(snapshot, "slots", np.int64)
         a.flows[used] = restored(snapshot, "flows", st.FLOW)
-        self.states = self._new_states(slots)
         for number, array in enumerate(self.states):
             array[used] = restored(snapshot, f"state_{number}", array.dtype)
         lifetime.rebuild_index(a)

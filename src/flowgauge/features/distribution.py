@@ -22,9 +22,9 @@ from flowgauge.features._feature import (
     look_ahead_left,
     state_dtype,
 )
+from flowgauge.growing import Growing
 from flowgauge.kernels._jit import helper, kernel, prefetch
 from flowgauge.kernels.buckets import BUCKETS, MIDDLES, bucket_of
-from flowgauge.kernels.packet import zeroed_records
 from flowgauge.memory import Memory
 from flowgauge.schema import DIRECTIONS, QUANTILES
 from flowgauge.snapshot import Snapshot, fill, in_use, restored, rows_at
@@ -388,13 +388,15 @@ class _Group:
     """The group of one meter: it owns the blocks."""
 
     def __init__(self) -> None:
-        self._blocks = zeroed_records(FIRST_BLOCKS, BLOCK)
-        self._free = np.zeros(FIRST_BLOCKS, np.int32)
+        self._make_blocks(FIRST_BLOCKS)
         self._pool = np.zeros(1, POOL).view(np.recarray)
         self._scratch = Scratch(
             np.zeros((SERIES, FEW), np.int64), np.zeros((SERIES, FEW), np.int64), np.zeros(SERIES, np.int64)
         )
         self._both = np.zeros((1, 5))
+
+    def _make_blocks(self, count: int) -> None:
+        self._blocks, self._free = Growing(count, BLOCK), Growing(count, np.int32)
 
     def update(self, p: Array, begin: int, stop: int, state: Array, entries: Array) -> None:
         while True:
@@ -404,36 +406,35 @@ class _Group:
             self._grow()
 
     def _arrays(self) -> tuple[Any, ...]:
-        words = self._blocks.view(np.ndarray).view(np.uint64)
-        return self._blocks, words, self._pool, self._free, self._scratch
+        blocks = self._blocks.array
+        return blocks, blocks.view(np.ndarray).view(np.uint64), self._pool, self._free.array, self._scratch
 
     def _grow(self) -> None:
-        blocks, free = self._blocks, self._free
-        self._blocks = zeroed_records(2 * len(blocks), BLOCK)
-        self._free = np.zeros(2 * len(blocks), np.int32)
-        self._blocks[: len(blocks)], self._free[: len(free)] = blocks, free
+        rows = 2 * len(self._blocks.array)
+        for room in (self._blocks, self._free):
+            room.grow(rows)
 
     def snapshot(self) -> Snapshot:
         """Of the blocks in use."""
         pool = self._pool[0]
-        free = self._free[: pool.free]
+        free = self._free.array[: pool.free]
         used = in_use(free, int(pool.fresh))
-        blocks = rows_at(self._blocks, used)
-        return {"capacity": len(self._blocks), "pool": self._pool, "free": free, "used": used, "blocks": blocks}
+        blocks = rows_at(self._blocks.array, used)
+        return {"capacity": len(self._blocks.array), "pool": self._pool, "free": free, "used": used, "blocks": blocks}
 
     def restore(self, snapshot: Snapshot) -> None:
         """Have the blocks of a snapshot."""
-        self._blocks = zeroed_records(snapshot["capacity"], BLOCK)
-        self._free = np.zeros(snapshot["capacity"], np.int32)
+        self._make_blocks(snapshot["capacity"])
         fill(self._pool, snapshot, "pool")
-        fill(self._free, snapshot, "free")
-        self._blocks[restored(snapshot, "used", np.int64)] = restored(snapshot, "blocks", BLOCK)
+        fill(self._free.array, snapshot, "free")
+        self._blocks.array[restored(snapshot, "used", np.int64)] = restored(snapshot, "blocks", BLOCK)
 
     def finalize(self, state: Array, entries: Left, flows: Array, memory: Memory) -> dict[str, Values]:
         rows = len(state)
         lengths, gaps = (_columns(rows, memory, unit) for unit in (1.0, NANO))
         with_block = int(np.count_nonzero(state["block"]))
-        while self._pool[0].free + len(self._blocks) - self._pool[0].fresh < with_block:  # each may take one to carry
+        pool = self._pool[0]
+        while pool.free + len(self._blocks.array) - pool.fresh < with_block:  # each may take one to carry
             self._grow()
         finish(state, entries, *self._arrays(), self._both, lengths, gaps)
         found: dict[str, Values] = {}
