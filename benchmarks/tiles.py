@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import struct
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -79,15 +79,29 @@ def _address_bytes(records: NDArray[np.uint8], begins: NDArray[np.int64]) -> NDA
 
 
 def write_tiles(tile: Tile, packets: int, output: IO[bytes]) -> None:
-    """Write so many packets, a multiple of those of a tile, as one trace."""
-    output.write(tile.header)
+    """Write so many packets, a multiple of those of a tile, as one trace, and close it.
+
+    Each piece is made while the one before is written, and behind the last one more: no reader waits for a piece, and
+    what making costs a reader beside it is the same for each packet, however many there are.
+    """
     first, hosts = _words(tile.records, tile.times), tile.records[tile.addresses].copy()
-    for number in range(packets // len(tile.times)):
-        later = first + number * tile.seconds
+    places = [tile.records, tile.records.copy()]
+
+    def made(number: int) -> NDArray[np.uint8]:
+        records, later = places[number % 2], first + number * tile.seconds
         for byte in range(4):
-            tile.records[tile.times + byte] = later >> 8 * byte & 0xFF
-        tile.records[tile.addresses] = hosts + np.uint8(number % 256)
-        output.write(tile.records.data)
+            records[tile.times + byte] = later >> 8 * byte & 0xFF
+        records[tile.addresses] = hosts + np.uint8(number % 256)
+        return records
+
+    with ThreadPoolExecutor(1) as maker:
+        piece = maker.submit(made, 0)
+        with output:
+            output.write(tile.header)
+            for number in range(packets // len(tile.times)):
+                records = piece.result()
+                piece = maker.submit(made, number + 1)
+                output.write(records.data)
 
 
 def larger_pipe(output: Any) -> None:
@@ -110,8 +124,8 @@ def main() -> None:
         parser.error(f"--packets is a multiple of {PIECE}")
     tile = make_tile(trace_file(given.kind, piece, given.flows), piece, given.snaplen)
     larger_pipe(sys.stdout)
-    with contextlib.suppress(BrokenPipeError), os.fdopen(sys.stdout.fileno(), "wb", closefd=False) as output:
-        write_tiles(tile, given.packets, output)
+    with contextlib.suppress(BrokenPipeError):
+        write_tiles(tile, given.packets, sys.stdout.buffer)
 
 
 if __name__ == "__main__":

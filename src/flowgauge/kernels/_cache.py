@@ -6,7 +6,7 @@ the file that holds the decorated function and so misses edits to helpers, to im
 and to compile flags.
 
 Numba also gets ready to compile before it looks into a cache, and parses the code that other kernels would be linked
-with: three quarters of the time of loading a kernel. Here, both wait until a kernel is compiled.
+with, which is most of what loading a kernel takes. Here, both wait until a kernel is compiled.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""The one policy for everything that Numba compiles; nothing else imports it, but for where kernels are kept (_cache.py)
-and what they call that is not compiled with them (_external.py).
+"""The one policy for everything that Numba compiles; nothing else imports Numba, but for where kernels are kept
+(_cache.py) and what they call that is not compiled with them (_external.py).
 
 Every kernel of the package is made by :func:`kernel` or, where it reads packet bytes, by
 :func:`byte_kernel`. Both release the GIL, follow NumPy's arithmetic errors and are cached on disk.
