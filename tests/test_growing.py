@@ -71,3 +71,12 @@ def test_without_room_rows_are_copied(monkeypatch: pytest.MonkeyPatch, moves: bo
     view = memoryview(room._memory)  # what a holder does: the pages cannot be moved
     assert room.grow(6).tolist() == [1, 2, 3, 0, 0, 0]
     view.release()
+
+
+def test_no_room_is_a_memory_error() -> None:
+    """What is larger than any address space is refused as everywhere in Python."""
+    with pytest.raises(MemoryError):
+        Growing(1 << 44, RECORD)
+    room = Growing(3, np.int64)
+    with pytest.raises(MemoryError):
+        room.grow(1 << 45)

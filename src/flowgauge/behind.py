@@ -10,38 +10,27 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from flowgauge.config import MeterConfig
 from flowgauge.kernels.packet import PacketBatch
 from flowgauge.labels.background import Marks
-from flowgauge.labels.process import NAME, ProcessLabels
-from flowgauge.meter import Meter
-from flowgauge.records import Labels
+from flowgauge.labels.process import NAME
+from flowgauge.meter import NO_BYTES, Meter
 from flowgauge.snapshot import Snapshot
 from flowgauge.stopwatch import Stopwatch
 
 IN_USE = 3
 """Batches of packets, with their bytes, that meters may be at work on while the next one is read."""
 
-_NO_BYTES: NDArray[np.uint8] = np.zeros(0, np.uint8)
-
 
 class MeterBehind:
-    """Does what a :class:`Meter` does; records come up to IN_USE batches later than they would from that.
+    """Does what its :class:`Meter` does, which has a stopwatch of its own; records come up to IN_USE batches later than
+    they would from that.
 
     What is fed, batch and bytes, is in use until IN_USE more batches were fed, or :meth:`wait` returns.
     """
 
-    def __init__(
-        self,
-        config: MeterConfig,
-        labels: tuple[str, ...] = (),
-        watch: Stopwatch | None = None,
-        extras: tuple[str, ...] = (),
-        processes: ProcessLabels | None = None,
-        truth: Labels | None = None,
-    ) -> None:
+    def __init__(self, meter: Meter, watch: Stopwatch | None = None) -> None:
         self.watch = watch or Stopwatch()
-        self._meter = Meter(config, labels, None, extras, processes, truth)
+        self._meter = meter
         self._thread = ThreadPoolExecutor(1, "flowgauge-meter")
         self._working: deque[Future[list[pa.RecordBatch]]] = deque()
         self._done: list[pa.RecordBatch] = []
@@ -106,7 +95,7 @@ class MeterBehind:
         self.wait()
         return self._meter.begin_capture(source, labels, marks, by, number)
 
-    def feed(self, batch: PacketBatch, rows: int, data: NDArray[np.uint8] = _NO_BYTES) -> list[pa.RecordBatch]:
+    def feed(self, batch: PacketBatch, rows: int, data: NDArray[np.uint8] = NO_BYTES) -> list[pa.RecordBatch]:
         """As :meth:`Meter.feed`; the records are those of batches before."""
         self.watch.start()
         self._working.append(self._thread.submit(self._meter.feed, batch, rows, data))

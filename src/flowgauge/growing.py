@@ -24,7 +24,7 @@ _HUGE_BYTES = 1 << 21
 
 class Growing:
     """`array` has so many zeroed rows, of shape (row, *width), and begins on a line of the cache; rows that are never
-    touched cost no memory."""
+    touched cost no memory. Raises MemoryError where the system has no room for it."""
 
     def __init__(self, rows: int, dtype: Any, width: tuple[int, ...] = ()) -> None:
         self._dtype, self._width = np.dtype(dtype), width
@@ -67,7 +67,10 @@ class Growing:
 def _zeroed(size: int) -> mmap.mmap | NDArray[np.uint8]:
     if not MOVES:
         return np.asarray(zeroed_records(size, np.dtype(np.uint8)))
-    memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    try:
+        memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except OSError as error:
+        raise MemoryError(f"no room for {size:,} bytes") from error
     _prefer_huge_pages(memory, size)
     return memory
 

@@ -23,6 +23,7 @@ from flowgauge.labels.inside import label_of, marks_of
 from flowgauge.labels.process import INSIDE, NAME, ProcessLabels
 from flowgauge.labels.rules import read_rules
 from flowgauge.meter import Meter
+from flowgauge.records import Labels
 from flowgauge.shards import ShardedMeter
 from flowgauge.snapshot import Snapshot, restored
 from flowgauge.sources.capture import Capture, open_capture
@@ -105,11 +106,8 @@ class Lane:
         self.processes = ProcessLabels() if PROCESS in config.features else None
         self.rules = _compiled(plan.rules, self.processes)
         self._truth = None if plan.truth is None else plan.truth.apart()
-        made = (config, plan.labels, self.watch, plan.extras, self.processes, self._truth)
         self.threads = threads
-        self.meter: Any = (
-            ShardedMeter(threads - 1, *made) if threads > 2 else (Meter if threads == 1 else MeterBehind)(*made)
-        )
+        self.meter: Any = _meter(plan, threads, self.watch, self.processes, self._truth)
         self.decoder = Decoder(config.tunnels)
         self.duplicates = Estimate() if config.dedup is None else Removal(config.dedup)
         self.filter = None if config.filter is None else Filter(config.filter)
@@ -331,6 +329,17 @@ class Lane:
         self.watch.separate("decode", "frames", self.decoder.seconds)
         if self.filter is not None:
             self.watch.separate("filter", "frames", self.filter.seconds)
+
+
+def _meter(
+    plan: Plan, threads: int, watch: Stopwatch, processes: ProcessLabels | None, truth: Labels | None
+) -> Meter | MeterBehind | ShardedMeter:
+    """That of the reader's thread, one behind it, or several in shards."""
+    if threads > 2:
+        return ShardedMeter(threads - 1, plan.config, plan.labels, watch, plan.extras, processes, truth)
+    own = watch if threads == 1 else None
+    meter = Meter(plan.config, plan.labels, own, plan.extras, processes, truth)
+    return meter if threads == 1 else MeterBehind(meter, watch)
 
 
 def rows_of_labels(counted: Iterable[tuple[Mapping[str, str], int]]) -> dict[str, int]:

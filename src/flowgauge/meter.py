@@ -24,7 +24,7 @@ from flowgauge.snapshot import Snapshot
 from flowgauge.stopwatch import Stopwatch
 from flowgauge.table import FlowTable, Left
 
-_NO_BYTES: NDArray[np.uint8] = np.zeros(0, np.uint8)
+NO_BYTES: NDArray[np.uint8] = np.zeros(0, np.uint8)
 
 BATCH_ROWS = 32_768
 """Records in each batch but the last, however many have ended at once; less where their states are large."""
@@ -107,7 +107,7 @@ class Meter:
         self.table.state.flow_base = number << 40
         return number
 
-    def feed(self, batch: PacketBatch, rows: int, data: NDArray[np.uint8] = _NO_BYTES) -> list[pa.RecordBatch]:
+    def feed(self, batch: PacketBatch, rows: int, data: NDArray[np.uint8] = NO_BYTES) -> list[pa.RecordBatch]:
         """Meter the first `rows` rows, whose bytes are in `data`; returns the records that left, in output order and
         whole batches.
 
@@ -174,7 +174,7 @@ class Meter:
         self.watch.start()
         for part, count in self._fragments.rest():
             self.watch.lap("fragments")
-            self._meter(part, count, _NO_BYTES)
+            self._meter(part, count, NO_BYTES)
         self.end_placed(reason, self._fragments.clock)
 
     def end_placed(self, reason: str, clock: int) -> None:

@@ -19,14 +19,13 @@ from flowgauge.kernels.packet import PacketBatch, make_batch
 from flowgauge.kernels.sharding import TRACE, choose_shards, take_shard
 from flowgauge.labels.background import Marks
 from flowgauge.labels.process import NAME, ProcessLabels
-from flowgauge.meter import Meter, hide_bytes
+from flowgauge.meter import NO_BYTES, Meter, hide_bytes
 from flowgauge.records import Labels
 from flowgauge.snapshot import Snapshot, fill
 from flowgauge.stopwatch import Stopwatch
 from flowgauge.table import order_of
 
 _MOST_WAITING = 1 << 17  # packets after which what has left is asked for, at the next boundary
-_NO_BYTES: NDArray[np.uint8] = np.zeros(0, np.uint8)
 
 
 class _Shard:
@@ -158,7 +157,7 @@ class ShardedMeter:
         self._base = given << 40
         return given
 
-    def feed(self, batch: PacketBatch, rows: int, data: NDArray[np.uint8] = _NO_BYTES) -> list[pa.RecordBatch]:
+    def feed(self, batch: PacketBatch, rows: int, data: NDArray[np.uint8] = NO_BYTES) -> list[pa.RecordBatch]:
         """As :meth:`Meter.feed`."""
         self.watch.start()
         hide_bytes(batch, rows, data)
@@ -196,7 +195,7 @@ class ShardedMeter:
         """As :meth:`Meter.end_capture`."""
         self.wait()
         for part, count in self._fragments.rest():
-            _finish(self._share_out(part, count, _NO_BYTES)[1])
+            _finish(self._share_out(part, count, NO_BYTES)[1])
         _finish([shard.do(shard.meter.end_placed, reason, self._fragments.clock) for shard in self._shards])
         self._trace[0].epoch = -1
 

@@ -283,3 +283,11 @@ def test_a_full_standard_output_is_an_output_error(run: Run) -> None:
     run.does = raising(OSError(28, "No space left on device"))
     result = invoke("a", "-o", "x")
     assert (result.exit_code, result.stderr) == (3, "flowgauge: standard output: No space left on device\n")
+
+
+def test_too_little_memory_is_said(run: Run) -> None:
+    """One line says what needs less, in place of a traceback."""
+    run.does = raising(MemoryError("no room for 1 byte"))
+    result = invoke("a", "-o", "x")
+    said = "flowgauge: not enough memory: fewer open flows (--max-flows), threads and column groups need less\n"
+    assert (result.exit_code, result.stderr) == (1, said)

@@ -18,7 +18,8 @@ EXIT_CODES = """\b
 Exit codes:
   0    done; a cut-off or damaged capture is a warning
   1    some input could not be read, the rest is written;
-       with --strict also for a cut-off or damaged capture
+       with --strict also for a cut-off or damaged capture;
+       or there was not enough memory
   2    wrong usage
   3    the output could not be written
   130  interrupted; what was metered is written
@@ -44,6 +45,9 @@ class Commands(TyperGroup):
             say(f"standard output: {error.strerror or error}")
             _forget_stdout()
             raise typer.Exit(OUTPUT_FAILED) from None
+        except MemoryError:
+            say("not enough memory: fewer open flows (--max-flows), threads and column groups need less")
+            raise typer.Exit(INPUT_FAILED) from None
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
         return result

@@ -21,7 +21,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from flowgauge.kernels._jit import JIT, inline_byte_helper, inline_helper
+from flowgauge.kernels._jit import JIT, bytes_at, inline_byte_helper, inline_helper
 
 _POINTER, _NUMBER, _SIZE = ir.IntType(8).as_pointer(), ir.IntType(32), ir.IntType(64)
 
@@ -68,15 +68,11 @@ def _file_reader() -> Any:
     @intrinsic
     def call(typing_context: Any, file: Any, data: Any, at: Any, count: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            array = cgutils.create_struct_proxy(signature.args[1])(context, builder, args[1])
-            short = builder.icmp_unsigned("<", array.nitems, args[3])
-            beyond = builder.icmp_unsigned(">", args[2], builder.sub(array.nitems, args[3]))
-            with cgutils.if_unlikely(builder, builder.or_(short, beyond)):
-                context.call_conv.return_user_exc(builder, IndexError, ("offset out of bounds",))
+            place = bytes_at(context, builder, signature.args[1], args[1], args[2], args[3])
             function = cgutils.get_or_insert_function(
                 builder.module, ir.FunctionType(_SIZE, [_NUMBER, _POINTER, _SIZE]), "read"
             )
-            return builder.call(function, [args[0], builder.gep(array.data, [args[2]]), args[3]])
+            return builder.call(function, [args[0], place, args[3]])
 
         return types.int64(types.int32, data, types.uint64, types.uint64), generate
 
@@ -154,18 +150,14 @@ def _packet_filter() -> Any:
     @intrinsic
     def run(typing_context: Any, code: Any, start: Any, data: Any, at: Any, length: Any, captured: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            code, packets = (cgutils.create_struct_proxy(signature.args[i])(context, builder, args[i]) for i in (0, 2))
-            byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
-            size = builder.zext(args[5], ir.IntType(64))
-            short = builder.icmp_unsigned("<", packets.nitems, size)
-            beyond = builder.icmp_unsigned(">", args[3], builder.sub(packets.nitems, size))
-            with cgutils.if_unlikely(builder, builder.or_(short, beyond)):
-                context.call_conv.return_user_exc(builder, IndexError, ("offset out of bounds",))
-            program = builder.bitcast(builder.gep(code.data, [args[1]]), byte)
+            code = cgutils.create_struct_proxy(signature.args[0])(context, builder, args[0])
+            size = builder.zext(args[5], _SIZE)
+            packet = bytes_at(context, builder, signature.args[2], args[2], args[3], size)
+            program = builder.bitcast(builder.gep(code.data, [args[1]]), _POINTER)
             function = cgutils.get_or_insert_function(
-                builder.module, ir.FunctionType(number, [byte, byte, number, number]), _PACKET_FILTER
+                builder.module, ir.FunctionType(_NUMBER, [_POINTER, _POINTER, _NUMBER, _NUMBER]), _PACKET_FILTER
             )
-            return builder.call(function, [program, builder.gep(packets.data, [args[3]]), args[4], args[5]])
+            return builder.call(function, [program, packet, args[4], args[5]])
 
         return types.uint32(code, types.int64, data, types.uint64, types.uint32, types.uint32), generate
 

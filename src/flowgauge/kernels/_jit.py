@@ -182,6 +182,18 @@ def inline_helper(function: Callable[..., Any]) -> Any:
     return _compile(function, entry=False, forceinline=True)
 
 
+def bytes_at(context: Any, builder: Any, kind: Any, array: Any, at: Any, size: Any, *, checked: bool = True) -> Any:
+    """Code for a pointer to the `size` bytes at an offset of an array of bytes, both 64-bit values; an IndexError where
+    they are `checked` and not there."""
+    values = cgutils.create_struct_proxy(kind)(context, builder, array)
+    if checked:
+        short = builder.icmp_unsigned("<", values.nitems, size)
+        beyond = builder.icmp_unsigned(">", at, builder.sub(values.nitems, size))  # huge where that is below 0
+        with cgutils.if_unlikely(builder, builder.or_(short, beyond)):
+            context.call_conv.return_user_exc(builder, IndexError, ("offset out of bounds",))
+    return builder.gep(values.data, [at])
+
+
 def _big_endian_reader(width: int) -> Any:
     """A kernel (data, at) -> the `width` bytes (1, 2, 4 or 8) at an offset as one big-endian number.
 
@@ -192,14 +204,8 @@ def _big_endian_reader(width: int) -> Any:
     @intrinsic
     def load(typing_context: Any, data: Any, at: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            array = cgutils.create_struct_proxy(signature.args[0])(context, builder, args[0])
-            offset, size = args[1], ir.Constant(ir.IntType(64), width)
-            last = builder.sub(array.nitems, size)  # below 0, so huge, for a buffer that is too small
-            short = builder.icmp_unsigned("<", array.nitems, size)
-            beyond = builder.icmp_unsigned(">", offset, last)
-            with cgutils.if_unlikely(builder, builder.or_(short, beyond)):
-                context.call_conv.return_user_exc(builder, IndexError, ("offset out of bounds",))
-            pointer = builder.bitcast(builder.gep(array.data, [offset]), ir.IntType(8 * width).as_pointer())
+            place = bytes_at(context, builder, signature.args[0], args[0], args[1], ir.Constant(ir.IntType(64), width))
+            pointer = builder.bitcast(place, ir.IntType(8 * width).as_pointer())
             value = builder.load(pointer, align=1)
             if width > 1 and sys.byteorder == "little":
                 value = builder.bswap(value)
@@ -314,12 +320,9 @@ leading_zeros = _leading_zero_counter() if JIT else _count_leading_zeros
 
 def _place(context: Any, builder: Any, kind: Any, array: Any, at: Any, width: int) -> Any:
     """Pointer to `width` bytes of a byte array as one integer; in the checked lane they must be there."""
-    values = cgutils.create_struct_proxy(kind)(context, builder, array)
-    if BOUNDSCHECK:
-        end = builder.add(at, ir.Constant(ir.IntType(64), width))
-        with cgutils.if_unlikely(builder, builder.icmp_unsigned(">", end, values.nitems)):
-            context.call_conv.return_user_exc(builder, IndexError, ("offset out of bounds",))
-    return builder.bitcast(builder.gep(values.data, [at]), ir.IntType(8 * width).as_pointer())
+    size = ir.Constant(ir.IntType(64), width)
+    place = bytes_at(context, builder, kind, array, at, size, checked=BOUNDSCHECK)
+    return builder.bitcast(place, ir.IntType(8 * width).as_pointer())
 
 
 def _word_copier() -> Any:

@@ -22,7 +22,7 @@ from flowgauge.labels.inside import label_of, marks_of
 from flowgauge.labels.process import INSIDE, NAME, ProcessLabels
 from flowgauge.labels.rules import read_rules
 from flowgauge.lane import PROCESS, Chunk, Job, Lane, Plan, rows_of_labels
-from flowgauge.meter import Meter
+from flowgauge.meter import NO_BYTES, Meter
 from flowgauge.sources.capture import Capture
 from flowgauge.sources.splitting import Range
 from flowgauge.spark import blocks
@@ -52,7 +52,6 @@ LEFT = pa.field("left", pa.int64())
 
 _RECORDS = 8192  # in a batch that is sent at most: a Java machine holds several copies of it
 _SOME = 1 << 17  # packets after which what has left is asked for
-_NO_BYTES = np.zeros(0, np.uint8)
 _NO_SAMPLE = [[0, 0], [0, 0]]
 _ONE_BYTE = np.zeros(1, np.uint8)  # where no feature reads bytes, so that packets keep the length of what was captured
 
@@ -250,7 +249,7 @@ class _Shard:
         """Meter what waits and end all flows: nothing comes any more."""
         yield from self._feed()
         for placed, count in self._fragments.rest():
-            self._meter.feed_placed(placed, count, _NO_BYTES)
+            self._meter.feed_placed(placed, count, NO_BYTES)
         self._meter.end_placed("eof", self._fragments.clock)
         yield from self._left(1)
         yield _counts(Counted(self._stats().as_dict(), _NO_SAMPLE, None))
