@@ -162,9 +162,10 @@ def _spark(spark: dict[str, Any]) -> str:
 {table}
 
 On one machine Spark is for trying out. These captures are larger than a partition of Spark, so that they are shared out
-to shards with and without `--join`: read for their times, decoded, sorted by Spark and metered in tasks of their own. Its tasks meter with the same code; what comes on top (a Java machine, its
-workers, records that pass through it to be sorted, and through the driver into one file) is not in the formula above,
-and so not in the model below, which tells what a cluster cannot be quicker than."""
+to shards with and without `--join`: read for their times, decoded, sorted by Spark and metered in tasks of their own.
+Its tasks meter with the same code; what comes on top (a Java machine, its workers, records that pass through it to be
+sorted, and through the driver into one file) is not in the formula above, and so not in the model below, which tells
+what a cluster cannot be quicker than."""
 
 
 def _linearity(costs: dict[str, Any], runs: list[dict[str, Any]]) -> str:

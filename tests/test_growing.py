@@ -62,7 +62,7 @@ def test_records_are_records() -> None:
     assert grown.ctypes.data % 64 == 0
 
 
-def test_without_room_rows_are_copied(monkeypatch: pytest.MonkeyPatch, moves: bool) -> None:
+def test_without_room_rows_are_copied(moves: bool) -> None:
     """Where the system refuses to move pages, nothing is lost."""
     if not moves:
         pytest.skip("nothing is moved")

@@ -28,8 +28,8 @@ class MeterBehind:
     What is fed, batch and bytes, is in use until IN_USE more batches were fed, or :meth:`wait` returns.
     """
 
-    def __init__(self, meter: Meter, watch: Stopwatch | None = None) -> None:
-        self.watch = watch or Stopwatch()
+    def __init__(self, meter: Meter, watch: Stopwatch) -> None:
+        self.watch = watch
         self._meter = meter
         self._thread = ThreadPoolExecutor(1, "flowgauge-meter")
         self._working: deque[Future[list[pa.RecordBatch]]] = deque()

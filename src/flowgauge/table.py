@@ -84,15 +84,11 @@ class FlowTable:
 
     def _make_rooms(self, keys: int, slots: int, stacks: int) -> None:
         """Zeroed arrays of so many rows, for all that grows."""
-        rows = {
-            **dict.fromkeys(_OF_KEYS, keys),
-            **dict.fromkeys(_OF_SLOTS, slots),
-            **dict.fromkeys(_OF_STACKS, stacks),
-        }
-        self._rooms = {name: Growing(count, _RECORDS.get(name, np.int32)) for name, count in rows.items()}
-        widths = (() if layout.width is None else (layout.width,) for layout in self._layouts)
-        of_states = zip(self._layouts, widths, strict=True)
-        self._state_rooms = [Growing(slots, layout.dtype, width) for layout, width in of_states]
+        rows = ((_OF_KEYS, keys), (_OF_SLOTS, slots), (_OF_STACKS, stacks))
+        self._rooms = {name: Growing(count, _RECORDS.get(name, np.int32)) for names, count in rows for name in names}
+        self._state_rooms = [
+            Growing(slots, layout.dtype, () if layout.width is None else (layout.width,)) for layout in self._layouts
+        ]
         self.states = [room.array for room in self._state_rooms]
 
     @staticmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -213,15 +214,12 @@ def wait_for_handlers(process: subprocess.Popen[bytes]) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not limit address spaces")
 def test_a_limit_of_memory_ends_in_one_line(folder: Path) -> None:
     """What the system refuses is said, and nothing is left behind."""
-    limited = f"ulimit -v 4000000; exec {sys.executable} -m flowgauge extract a.pcap -o a.csv --features raw"
-    done = subprocess.run(
-        ["bash", "-c", f"{limited} --raw-packets 64 --raw-bytes 1500"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    import resource
+
+    most = 4_000_000 * 1024
+    large = ("--features", "raw", "--raw-packets", "64", "--raw-bytes", "1500")
+    limit = functools.partial(resource.setrlimit, resource.RLIMIT_AS, (most, most))
+    done = flowgauge(folder, "extract", "a.pcap", "-o", "a.csv", *large, preexec_fn=limit)
     assert (done.returncode, done.stderr.splitlines()[-1:]) == (
         1,
         ["flowgauge: not enough memory: fewer open flows (--max-flows), threads and column groups need less"],

@@ -5,25 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from flowgauge.kernels._jit import BOUNDSCHECK, JIT, byte_kernel, kernel
+from flowgauge.kernels._jit import BOUNDSCHECK, JIT
+from smallkernels import checked, double, quadruple
 
 pytestmark = [pytest.mark.compiled, pytest.mark.skipif(not JIT, reason="not compiled")]
-
-
-@kernel
-def double(values, at):
-    """Twice a value."""
-    return np.int64(2) * values[at]
-
-
-@kernel
-def quadruple(values, at):
-    return np.int64(2) * double(values, at)
-
-
-@byte_kernel
-def checked(values, at):
-    return values[at]
 
 
 def test_a_kernel_calls_a_kernel():

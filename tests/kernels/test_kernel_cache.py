@@ -14,26 +14,10 @@ from flowgauge.kernels._jit import JIT
 
 pytestmark = [pytest.mark.compiled, pytest.mark.skipif(not JIT, reason="not compiled")]
 
-KERNELS = """
+BEGIN = """
 import sys
 import numpy as np
-from flowgauge.kernels._jit import byte_kernel, helper, kernel
-
-@helper
-def plus_one(value):
-    return value + np.int64(1)
-
-@kernel
-def inner(values, at):
-    return plus_one(values[at])
-
-@kernel
-def outer(values, at):
-    return np.int64(10) * inner(values, at)
-
-@byte_kernel
-def checked(values, at):
-    return values[at]
+from smallkernels import checked, double, quadruple
 
 VALUES = np.array([1, 5])
 
@@ -46,12 +30,10 @@ def ready_to_compile():
 
 
 def run(folder: Path, code: str) -> None:
-    """In a process of its own, with these kernels and this folder's cache."""
-    (folder / "some_kernels.py").write_text(KERNELS)
-    program = "from some_kernels import *\n" + textwrap.dedent(code)
-    paths = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
-    variables = os.environ | {"FLOWGAUGE_CACHE_DIR": str(folder / "cache"), "PYTHONPATH": paths}
-    done = subprocess.run([sys.executable, "-c", program], env=variables, capture_output=True, text=True, check=False)
+    """In a process of its own, with a cache in this folder."""
+    variables = os.environ | {"FLOWGAUGE_CACHE_DIR": str(folder), "PYTHONPATH": os.pathsep.join(sys.path)}
+    program = [sys.executable, "-c", BEGIN + textwrap.dedent(code)]
+    done = subprocess.run(program, env=variables, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
@@ -60,20 +42,20 @@ def test_kernels_come_back(tmp_path: Path) -> None:
     run(
         tmp_path,
         """
-        assert inner(VALUES, 1) == 6 and checked(VALUES, np.uint64(1)) == 5
-        assert hits(inner) == hits(checked) == 0
+        assert double(VALUES, 1) == 10 and checked(VALUES, np.uint64(1)) == 5
+        assert hits(double) == hits(checked) == 0
         """,
     )
     run(
         tmp_path,
         """
-        assert inner(VALUES, 1) == 6 and hits(inner) == 1
+        assert double(VALUES, 1) == 10 and hits(double) == 1
         assert not ready_to_compile()
-        assert outer(VALUES, 0) == 20 and hits(outer) == 0
-        assert ready_to_compile() and inner(VALUES, 0) == 2
+        assert quadruple(VALUES, 0) == 4 and hits(quadruple) == 0
+        assert ready_to_compile() and double(VALUES, 0) == 2
         """,
     )
-    run(tmp_path, "assert outer(VALUES, 1) == 60 and hits(outer) == 1 and not ready_to_compile()")
+    run(tmp_path, "assert quadruple(VALUES, 1) == 20 and hits(quadruple) == 1 and not ready_to_compile()")
 
 
 def test_a_loaded_kernel_checks_bounds(tmp_path: Path) -> None:
@@ -96,6 +78,6 @@ def test_a_loaded_kernel_checks_bounds(tmp_path: Path) -> None:
 
 def test_other_types_are_compiled_for(tmp_path: Path) -> None:
     """A kernel in the cache for other types of arguments is not the one that is wanted."""
-    run(tmp_path, "assert inner(VALUES, 1) == 6")
-    run(tmp_path, "assert inner(VALUES.astype(np.uint8), 1) == 6 and hits(inner) == 0")
-    run(tmp_path, "assert inner(VALUES.astype(np.uint8), 1) == 6 and hits(inner) == 1")
+    run(tmp_path, "assert double(VALUES, 1) == 10")
+    run(tmp_path, "assert double(VALUES.astype(np.uint8), 1) == 10 and hits(double) == 0")
+    run(tmp_path, "assert double(VALUES.astype(np.uint8), 1) == 10 and hits(double) == 1")
